@@ -1,0 +1,1 @@
+"""Which slides exist, and where they are."""

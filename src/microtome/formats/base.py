@@ -1,0 +1,55 @@
+"""The format seam: a Format recognises and opens, a Slide answers tiles."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from microtome.model import EncodedTile, Raster, Level, SlideInfo, TileIndex
+from microtome.storage.pinned import PinnedObject
+
+
+class Slide(Protocol):
+    """An open slide: one version of one object. Safe to use from many tasks of one event loop.
+
+    Reads raise InvalidRequest (level, tile), CorruptData, UnsupportedFormat, LimitExceeded, Conflict,
+    StorageUnavailable.
+    """
+
+    async def info(self) -> SlideInfo:
+        """The facts. May need more of the header than a tile of level 0 does; computed once."""
+        ...
+
+    async def level(self, number: int) -> Level:
+        """One level, as early as it is known. Raises InvalidRequest(parameter="level") when there is no such level."""
+        ...
+
+    async def read_tile(self, index: TileIndex) -> EncodedTile | Raster:
+        """The tile as stored when it is a complete image, else its samples. Edge tiles keep their padding."""
+        ...
+
+    def peek_tile(self, index: TileIndex) -> EncodedTile | None:
+        """The stored tile if it can be had at once, without waiting or decoding, else None. Never raises."""
+        ...
+
+    async def read_associated(self, name: str) -> EncodedTile | Raster:
+        """A picture beside the pyramid. Raises NotFound(what="associated image")."""
+        ...
+
+    async def close(self) -> None:
+        """Release what the slide holds. Reads under way may fail with Conflict."""
+        ...
+
+
+class Format(Protocol):
+    """Opens files of one family. Stateless."""
+
+    name: str
+    """Short, stable: "tiff"."""
+
+    def recognises(self, head: bytes, name: str) -> bool:
+        """Pure: do the first bytes and the file's name look like this format? Must not raise, whatever the bytes."""
+        ...
+
+    async def open(self, files: PinnedObject) -> Slide:
+        """Open. Raises UnsupportedFormat, CorruptData, LimitExceeded, Conflict, StorageUnavailable."""
+        ...

@@ -1,0 +1,26 @@
+"""Fixtures every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def testdata_folder() -> Path | None:
+    """The folder of real files, or None when this machine has none."""
+    configured = os.environ.get("MICROTOME_TESTDATA")
+    folder = Path(configured) if configured else ROOT.parent / "shared" / "data"
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def testdata() -> Path:
+    """Real slides and images; tests that need them are skipped where there are none."""
+    folder = testdata_folder()
+    if folder is None:
+        pytest.skip("no real files: set MICROTOME_TESTDATA to the folder that holds them")
+    return folder
