@@ -96,12 +96,18 @@ class Forbidden(MicrotomeError):
 
 
 class StorageUnavailable(MicrotomeError):
-    """The store failed. ``timed_out``: it did not answer in time. ``unreachable``: no connection could be kept."""
+    """The store failed. ``timed_out``: it did not answer in time. ``unreachable``: no connection could be kept.
 
-    def __init__(self, message: str, *, timed_out: bool = False, unreachable: bool = False) -> None:
+    ``permanent``: asking again cannot help (access denied, no such bucket).
+    """
+
+    def __init__(
+        self, message: str, *, timed_out: bool = False, unreachable: bool = False, permanent: bool = False
+    ) -> None:
         super().__init__(message)
         self.timed_out = timed_out
         self.unreachable = unreachable
+        self.permanent = permanent
 
 
 class Busy(MicrotomeError):

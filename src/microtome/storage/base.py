@@ -13,8 +13,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a store says of an object: ``size`` in bytes, ``etag`` opaque and without quotes, ``modified`` in s since
-    the epoch or None."""
+    """What a store says of an object.
+
+    ``size`` in bytes, ``etag`` opaque and without quotes, ``modified`` in s since the epoch or None.
+    """
 
     key: str
     size: int

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from microtome.errors import Conflict
 from microtome.storage.base import ObjectInfo, Store
 
-HEAD_BYTES = 64 * 1024
+HEAD_BYTES = 256 * 1024
+"""Enough for the first directory of most slides and, where it leads the file, its offset arrays."""
 TAIL_BYTES = 256 * 1024
+_SIGNATURE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,7 @@ class PinnedObject:
         self.info = info
         self._starts: list[int] = []
         self._known: list[bytes] = []
-        self.keep = True
-        """While true, what ``read`` fetches becomes part of the header. A format clears it when it is open."""
+        self._touched: list[tuple[int, int]] | None = [(0, _SIGNATURE_BYTES)]
         for start, data in sorted(known):
             self._remember(start, data)
 
@@ -99,12 +100,26 @@ class PinnedObject:
         if data is None:
             result = await self.store.get_range(self.info.key, start, stop, etag=self.info.etag)
             data = result.data
-            if self.keep:
+            if self._touched is not None:
                 self._remember(start, data)
+        if self._touched is not None:
+            self._touched.append((start, stop))
         return data
 
+    def settle(self) -> None:
+        """Called by a format once its header is read: forget head and tail where nothing of them was used.
+
+        From now on only what is given to ``remember`` is added to the header.
+        """
+        touched, self._touched = self._touched or [], None
+        pieces = [(start, self.known(start, min(stop, self.size))) for start, stop in touched]
+        self._starts, self._known = [], []
+        for start, data in pieces:
+            if data is not None:
+                self._remember(start, data)
+
     async def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Several ranges in one round trip, in the order asked. Not remembered."""
+        """Several ranges in one round trip, in the order asked. Not remembered; see ``remember``."""
         found = [self.known(start, stop) for start, stop in ranges]
         missing = [r for r, data in zip(ranges, found, strict=True) if data is None]
         if missing:

@@ -1,0 +1,156 @@
+"""uvicorn's HTTP/1.1 protocol with an express lane.
+
+httptools parses every request. When its headers are complete and it is a plain GET on an idle, writable connection,
+``Express`` is asked; what it gives is written at once. Everything else is handed to uvicorn unchanged: other methods,
+bodies, upgrades, requests behind one that is still being answered, a client that does not read.
+
+This leans on the inside of ``uvicorn.protocols.http.httptools_impl`` (see NEEDED, checked by a test) and therefore on
+the pinned minor version of uvicorn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from microtome.api.express.prepared import Express
+
+NEEDED = ("cycle", "flow", "headers", "parser", "pipeline", "server_state", "timeout_keep_alive", "transport")
+"""Attributes of uvicorn's protocol that the express lane uses."""
+
+_SPECIAL = frozenset(
+    {
+        b"authorization", b"content-length", b"cookie", b"expect", b"if-match", b"if-modified-since", b"if-range",
+        b"if-unmodified-since", b"range", b"transfer-encoding", b"upgrade",
+    }
+)  # fmt: skip
+
+
+class ExpressProtocol(HttpToolsProtocol):
+    """One connection. ``express`` is set on the class by ``express_protocol``."""
+
+    express: Express
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._plain = True
+        self._answered = False
+        self._origin: bytes | None = None
+        self._if_none_match: bytes | None = None
+        self._heard = 0.0
+        self._idle: asyncio.TimerHandle | None = None
+
+    # -- idle connections --------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection begins, and with it the watch over its idleness."""
+        super().connection_made(transport)
+        self._heard = self.loop.time()
+        self._idle = self.loop.call_later(self.timeout_keep_alive, self._check_idle)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has ended."""
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        super().connection_lost(exc)
+
+    def _check_idle(self) -> None:
+        # One timer for each connection, moved only when it fires: a timer for each answer costs more than the answer.
+        busy = self.cycle is not None and not self.cycle.response_complete
+        left = self._heard + self.timeout_keep_alive - self.loop.time()
+        if busy or left > 0:
+            self._idle = self.loop.call_later(self.timeout_keep_alive if busy else left, self._check_idle)
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """An ordinary answer is complete. The watch over idleness is ours, uvicorn's own timer is not wanted."""
+        super().on_response_complete()
+        self._heard = self.loop.time()
+        self._unset_keepalive_if_required()
+        if self.express.draining and not self.pipeline and not self.transport.is_closing():
+            self.transport.close()
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of one or more requests, or of a part of one."""
+        self._heard = self.loop.time()
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """A request begins; its ASGI scope is made only when it leaves the express lane."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._plain, self._answered = True, False
+        self._origin = self._if_none_match = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; those the express lane does not understand take the request out of it."""
+        name = name.lower()
+        if name == b"if-none-match":
+            self._plain = self._plain and self._if_none_match is None
+            self._if_none_match = value
+        elif name == b"origin":
+            self._plain = self._plain and self._origin is None
+            self._origin = value
+        elif name in _SPECIAL:
+            self._plain = False
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Answer at once if possible, else go on as uvicorn does."""
+        if self._plain and self._may_answer():
+            response = self.express.answer(
+                self.url, self._origin, self._if_none_match, self.server_state.default_headers
+            )
+            if response is not None:
+                self._answered = True
+                self.server_state.total_requests += 1
+                self.transport.write(response)
+                if self.express.draining:
+                    self.transport.close()
+                return
+        self._take_the_ordinary_way()
+
+    def _may_answer(self) -> bool:
+        parser, cycle = self.parser, self.cycle
+        return (
+            parser.get_method() == b"GET"
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and (cycle is None or cycle.response_complete)
+            and not self.pipeline
+            and not self.flow.write_paused
+            and not self.transport.is_closing()
+        )
+
+    def _take_the_ordinary_way(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)
+        super().on_headers_complete()
+        if self.express.draining and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body; express requests have none."""
+        if not self._answered:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request has been received completely."""
+        if not self._answered:
+            super().on_message_complete()
+
+
+def express_protocol(express: Express) -> type[ExpressProtocol]:
+    """The protocol class for ``uvicorn.Config(http=...)``, with its express answers."""
+    return type("ExpressProtocol", (ExpressProtocol,), {"express": express})

@@ -1,0 +1,58 @@
+"""The size of a compressed image out of its header, so that it is known before anything is decoded."""
+
+from __future__ import annotations
+
+from microtome.errors import CorruptData
+from microtome.model import Size
+from microtome.pixels import jpeg
+
+_SIZ = b"\xff\x4f\xff\x51"
+_JP2 = b"\0\0\0\x0cjP  "
+
+
+def image_size(data: bytes, media_type: str) -> Size | None:
+    """Width and height in px as the stream's own header says, None when it has none. Never raises."""
+    match media_type:
+        case "image/jpeg":
+            try:
+                return jpeg.frame(data).size
+            except CorruptData:
+                return None
+        case "image/j2c" | "image/jp2":
+            return _jpeg2000(data)
+        case "image/png":
+            return _png(data)
+        case "image/webp":
+            return _webp(data)
+        case _:
+            return None
+
+
+def _jpeg2000(data: bytes) -> Size | None:
+    """ISO 15444-1 Annex A.5.1: SIZ follows SOC at once; in a JP2 file (Annex I) it stands in the jp2c box."""
+    at = 0 if data.startswith(_SIZ) else data.find(_SIZ, 0, 1 << 16) if data.startswith(_JP2) else -1
+    if at < 0 or len(data) < at + 24:
+        return None
+    right, bottom, left, top = (int.from_bytes(data[at + 8 + 4 * i : at + 12 + 4 * i], "big") for i in range(4))
+    return Size(right - left, bottom - top) if right > left and bottom > top else None
+
+
+def _png(data: bytes) -> Size | None:
+    if not data.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR") or len(data) < 24:
+        return None
+    return Size(int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"))
+
+
+def _webp(data: bytes) -> Size | None:
+    """RFC 9649 §2.4 to §2.7."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+        return None
+    kind = data[12:16]
+    if kind == b"VP8 ":
+        return Size(int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF)
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return Size((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
+    if kind == b"VP8X":
+        return Size(int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1)
+    return None

@@ -1,0 +1,29 @@
+"""Making images smaller or larger; (height, width, channels) uint8 in, the same out."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from microtome.model import Size
+
+
+def resize(array: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """Resample (h, w, 3) or (h, w, 1) to ``size`` px with Lanczos over the covered area; the same array if it fits."""
+    if (array.shape[1], array.shape[0]) == size:
+        return array
+    gray = array.shape[2] == 1
+    image = Image.fromarray(array[:, :, 0] if gray else array)
+    small = np.asarray(image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
+    return small[:, :, np.newaxis] if gray else small
+
+
+def reduce(array: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Box average over ``factor`` x ``factor`` px; a remainder at right and bottom is averaged over what there is."""
+    if factor == 1:
+        return array
+    gray = array.shape[2] == 1
+    image = Image.fromarray(array[:, :, 0] if gray else array)
+    small = np.asarray(image.reduce(factor))
+    return small[:, :, np.newaxis] if gray else small

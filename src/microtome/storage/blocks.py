@@ -1,0 +1,86 @@
+"""The block cache: aligned blocks of remote objects, kept in memory within one budget for all objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from microtome.caching import Cache
+from microtome.storage.base import RangeResult, Store
+from microtome.storage.coalesce import Coalescing
+from microtome.storage.parallel import together
+from microtome.storage.ranges import check_range
+from microtome.storage.wrapper import Wrapper
+
+BLOCK_SIZE = 256 * 1024
+BYPASS_BLOCKS = 32
+
+
+class BlockCache(Wrapper):
+    """Keeps blocks of ``block_size`` bytes, at most ``budget`` bytes of them, least recently used ones leave first.
+
+    Blocks belong to one version of an object (key and ETag), therefore only pinned reads use them. A block is asked
+    once however many wait for it; neighbouring missing blocks, of one reader or of several at the same time, come
+    with one request. Reads of more than ``bypass`` blocks go to the store directly and are not kept: they would
+    sweep the cache.
+    """
+
+    def __init__(self, store: Store, budget: int, *, block_size: int = BLOCK_SIZE, bypass: int = BYPASS_BLOCKS) -> None:
+        super().__init__(Coalescing(store))
+        self._size = block_size
+        self._longest = bypass * block_size
+        self._blocks: Cache[tuple[str, str, int], RangeResult] = Cache(budget, weigh=lambda block: len(block.data))
+
+    @property
+    def blocks(self) -> Cache[tuple[str, str, int], RangeResult]:
+        """The cache, for its counters and its fill."""
+        return self._blocks
+
+    async def get_range(self, key: str, start: int, stop: int, *, etag: str | None = None) -> RangeResult:
+        """The bytes, out of blocks when the read is pinned."""
+        check_range(start, stop)
+        if etag is None or stop - start > self._longest:
+            return await self._store.get_range(key, start, stop, etag=etag)
+        first, last = self._span(start, stop)
+        blocks = await together([self._block(key, etag, index) for index in range(first, last + 1)])
+        return RangeResult(self._cut(blocks, start, stop), start, blocks[0].info)
+
+    async def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]], *, etag: str) -> list[bytes]:
+        """The ranges in the order asked; all missing blocks are asked at the same time."""
+        results = await together([self.get_range(key, start, stop, etag=etag) for start, stop in ranges])
+        return [result.data for result in results]
+
+    def peek(self, key: str, start: int, stop: int, *, etag: str) -> bytes | None:
+        """The bytes if all their blocks are here."""
+        if not 0 <= start <= stop or stop - start > self._longest:
+            return None
+        first, last = self._span(start, stop)
+        found: list[RangeResult] = []
+        for index in range(first, last + 1):
+            # Asked for first, because a look that finds nothing is no miss: the read that follows counts it.
+            block = self._blocks.get((key, etag, index)) if (key, etag, index) in self._blocks else None
+            if block is None:
+                return None
+            found.append(block)
+        return self._cut(found, start, stop)
+
+    async def close(self) -> None:
+        """Forget the blocks and close the store below."""
+        self._blocks.clear()
+        await super().close()
+
+    def _span(self, start: int, stop: int) -> tuple[int, int]:
+        return start // self._size, max(start, stop - 1) // self._size
+
+    async def _block(self, key: str, etag: str, index: int) -> RangeResult:
+        start = index * self._size
+        return await self._blocks.get_or_compute(
+            (key, etag, index), lambda: self._store.get_range(key, start, start + self._size, etag=etag)
+        )
+
+    def _cut(self, blocks: Sequence[RangeResult], start: int, stop: int) -> bytes:
+        origin = start // self._size * self._size
+        if len(blocks) == 1:
+            return blocks[0].data[start - origin : stop - origin]
+        first, *middle, last = (block.data for block in blocks)
+        last_origin = origin + (len(blocks) - 1) * self._size
+        return b"".join((first[start - origin :], *middle, last[: stop - last_origin]))

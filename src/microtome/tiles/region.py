@@ -1,0 +1,90 @@
+"""Pixels of any rectangle of a level, put together from its tiles."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microtome.errors import LimitExceeded
+from microtome.formats.base import Slide
+from microtome.model import Level, Rectangle, TileIndex
+from microtome.pixels.render import to_display
+from microtome.tiles.workers import RenderWorkers
+
+TILES_AT_ONCE = 8
+"""Tiles of one region that are read and decoded at the same time: enough to hide latency, too few to crowd out."""
+
+
+Place = Callable[[TileIndex, NDArray[np.uint8]], None]
+
+
+def covering(level: Level, number: int, rectangle: Rectangle) -> list[TileIndex]:
+    """The tiles of a level that touch a rectangle, row by row."""
+    width, height = level.tile_size
+    first_column, first_row = max(0, rectangle.left // width), max(0, rectangle.top // height)
+    last_column = min(level.columns, -(-(rectangle.left + rectangle.width) // width))
+    last_row = min(level.rows, -(-(rectangle.top + rectangle.height) // height))
+    return [
+        TileIndex(number, column, row)
+        for row in range(first_row, last_row)
+        for column in range(first_column, last_column)
+    ]
+
+
+async def for_each_tile(
+    slide: Slide,
+    workers: RenderWorkers,
+    indices: list[TileIndex],
+    place: Callable[[TileIndex, NDArray[np.uint8]], None],
+) -> None:
+    """Call ``place`` with the display pixels (height, width, 3) of each tile, in any order, in a render thread."""
+    waiting = iter(indices)
+
+    async def worker() -> None:
+        for index in waiting:
+            tile = await slide.read_tile(index)
+            await workers.run(lambda index=index, tile=tile: place(index, to_display(tile)))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(TILES_AT_ONCE, len(indices))):
+                group.create_task(worker())
+    except ExceptionGroup as failures:
+        # One reason is enough for the caller, who knows errors by their class.
+        raise failures.exceptions[0] from failures
+
+
+async def read_region(
+    slide: Slide, workers: RenderWorkers, number: int, rectangle: Rectangle, *, max_pixels: int
+) -> NDArray[np.uint8]:
+    """Display pixels (height, width, 3) of a rectangle of level ``number``; white where it leaves the level.
+
+    Raises LimitExceeded above ``max_pixels`` before anything is read or allocated.
+    """
+    pixels = rectangle.width * rectangle.height
+    if pixels > max_pixels:
+        raise LimitExceeded(
+            f"A region of {rectangle.width} x {rectangle.height} px is larger than the {max_pixels} px this server"
+            " renders at once; ask for a smaller one or a coarser level",
+            limit="max_region_pixels",
+            value=pixels,
+        )
+    level = await slide.level(number)
+    canvas = np.full((rectangle.height, rectangle.width, 3), 255, np.uint8)
+
+    def place(index: TileIndex, pixels: NDArray[np.uint8]) -> None:
+        # Padding of edge tiles is not part of the level.
+        left, top = index.column * level.tile_size.width, index.row * level.tile_size.height
+        right = min(left + pixels.shape[1], level.size.width, rectangle.left + rectangle.width)
+        bottom = min(top + pixels.shape[0], level.size.height, rectangle.top + rectangle.height)
+        x, y = max(left, rectangle.left), max(top, rectangle.top)
+        if x < right and y < bottom:
+            canvas[y - rectangle.top : bottom - rectangle.top, x - rectangle.left : right - rectangle.left] = pixels[
+                y - top : bottom - top, x - left : right - left
+            ]
+
+    await for_each_tile(slide, workers, covering(level, number, rectangle), place)
+    return canvas

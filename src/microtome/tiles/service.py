@@ -1,0 +1,281 @@
+"""Tiles, Deep Zoom tiles, thumbnails and associated images of the slides of one store.
+
+Every answer carries a strong ETag made of the slide's version and what was asked, so the same bytes have the same
+ETag in every process. Work on one answer is shared by all who ask for it at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microtome.caching import Cache, Flights
+from microtome.errors import LimitExceeded
+from microtome.model import EncodedTile, Level, Raster, Rectangle, Size, SlideInfo, SlideRecord, TileIndex
+from microtome.pixels import resample
+from microtome.pixels.color import IccTransform
+from microtome.pixels.options import RenderOptions
+from microtome.pixels.render import is_untouched, render
+from microtome.telemetry import Counters
+from microtome.tiles.answer import ImageAnswer, TileKey
+from microtome.tiles.cache import TileCache
+from microtome.tiles.pool import OpenSlide, SlidePool
+from microtome.tiles.region import covering, for_each_tile, read_region
+from microtome.tiles.schemes import DeepZoom
+from microtome.tiles.workers import RenderWorkers
+
+T = TypeVar("T")
+
+_TRANSFORMS_BUDGET = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RenderLimits:
+    """``region_pixels``: px of a level rendered at once. ``thumbnail_tiles``: tiles read for one thumbnail."""
+
+    region_pixels: int = 64_000_000
+    thumbnail_tiles: int = 4096
+
+
+class TileService:
+    """Answers images of slides. All methods raise what ``formats.base.Slide`` raises, and Busy."""
+
+    def __init__(
+        self,
+        pool: SlidePool,
+        cache: TileCache,
+        workers: RenderWorkers,
+        *,
+        limits: RenderLimits | None = None,
+        counters: Counters | None = None,
+    ) -> None:
+        self.pool = pool
+        self.cache = cache
+        self.workers = workers
+        self.limits = limits or RenderLimits()
+        self.counters = counters or Counters()
+        self._flights: Flights[str, EncodedTile] = Flights()
+        self._transforms: Cache[str, IccTransform] = Cache(_TRANSFORMS_BUDGET, weigh=lambda transform: transform.nbytes)
+
+    async def info(self, record: SlideRecord) -> SlideInfo:
+        """The facts of a slide."""
+        return await self.pool.run(record, lambda entry: entry.slide.info())
+
+    async def versioned_info(self, record: SlideRecord) -> tuple[SlideInfo, str]:
+        """The facts of a slide and the ETag of the object they were read from."""
+
+        async def work(entry: OpenSlide) -> tuple[SlideInfo, str]:
+            return await entry.slide.info(), entry.version
+
+        return await self.pool.run(record, work)
+
+    # -- tiles -------------------------------------------------------------------------------------------------------
+
+    def peek_tile(self, record: SlideRecord, index: TileIndex, options: RenderOptions) -> ImageAnswer | None:
+        """The tile if it can be answered at once, without waiting or pixel work, else None. Never raises."""
+        entry = self.pool.peek(record.key)
+        if entry is None:
+            return None
+        digest = TileKey(record.key, entry.version, index, options).digest()
+        image = self.cache.get(digest)
+        hit = image is not None
+        if image is None:
+            if not options.allow_stored:
+                return None
+            image = entry.slide.peek_tile(index)
+            if image is None or not is_untouched(image, options):
+                return None
+            self.counters.add("tiles.untouched")
+            self.cache.put(digest, image)
+        return ImageAnswer(image, digest, hit, entry.checked + self.pool.revalidate)
+
+    async def tile(self, record: SlideRecord, index: TileIndex, options: RenderOptions) -> ImageAnswer:
+        """A tile of a native level, padding of edge tiles included. Raises InvalidRequest(level or tile)."""
+
+        async def work(entry: OpenSlide) -> ImageAnswer:
+            (await entry.slide.level(index.level)).check_tile(index)
+            digest = TileKey(record.key, entry.version, index, options).digest()
+            return await self._answer(entry, digest, lambda: self._tile(entry, index, options))
+
+        return await self.pool.run(record, work)
+
+    async def _tile(self, entry: OpenSlide, index: TileIndex, options: RenderOptions) -> EncodedTile:
+        tile = await entry.slide.read_tile(index)
+        return await self._rendered(entry, tile, options)
+
+    async def _rendered(self, entry: OpenSlide, tile: EncodedTile | Raster, options: RenderOptions) -> EncodedTile:
+        if isinstance(tile, EncodedTile) and is_untouched(tile, options):
+            self.counters.add("tiles.untouched")
+            return tile
+        transform = await self._transform(entry) if options.to_srgb else None
+        self.counters.add("tiles.rendered")
+        return await self.workers.run(lambda: render(tile, options, transform))
+
+    async def _transform(self, entry: OpenSlide) -> IccTransform | None:
+        profile = (await entry.slide.info()).icc_profile
+        if profile is None:
+            return None
+        key = f"{entry.record.key}\0{entry.version}"
+        return await self._transforms.get_or_compute(
+            key, lambda: self.workers.run(lambda: IccTransform.to_srgb(profile))
+        )
+
+    async def _answer(
+        self, entry: OpenSlide, digest: str, compute: Callable[[], Awaitable[EncodedTile]]
+    ) -> ImageAnswer:
+        image = self.cache.get(digest)
+        hit = image is not None
+        if image is None:
+
+            async def keep() -> EncodedTile:
+                made = await compute()
+                self.cache.put(digest, made)
+                return made
+
+            image = await self._flights.run(digest, keep)
+        return ImageAnswer(image, digest, hit, entry.checked + self.pool.revalidate)
+
+    # -- Deep Zoom ---------------------------------------------------------------------------------------------------
+
+    async def deep_zoom(self, record: SlideRecord) -> DeepZoom:
+        """The Deep Zoom pyramid of a slide; its tile size is the tile width of level 0."""
+        return await self.pool.run(record, self._deep_zoom)
+
+    async def _deep_zoom(self, entry: OpenSlide) -> DeepZoom:
+        level = await entry.slide.level(0)
+        return DeepZoom(level.size, level.tile_size.width)
+
+    async def deep_zoom_tile(
+        self, record: SlideRecord, level: int, column: int, row: int, options: RenderOptions
+    ) -> ImageAnswer:
+        """A Deep Zoom tile, cropped at the edges. The stored tile where the pyramids coincide."""
+
+        async def work(entry: OpenSlide) -> ImageAnswer:
+            scheme = await self._deep_zoom(entry)
+            target = scheme.tile(level, column, row)
+            digest = TileKey(f"{record.key}\0dz", entry.version, TileIndex(level, column, row), options).digest()
+            return await self._answer(
+                entry, digest, lambda: self._deep_zoom_tile(entry, scheme.downsample(level), target, options)
+            )
+
+        return await self.pool.run(record, work)
+
+    async def _deep_zoom_tile(
+        self, entry: OpenSlide, downsample: int, target: Rectangle, options: RenderOptions
+    ) -> EncodedTile:
+        info = await entry.slide.info()
+        number = nearest_level(info.levels, downsample)
+        native = info.levels[number]
+        scale = downsample / native.downsample
+        index = _coinciding(native, number, scale, target)
+        if index is not None:
+            return await self._tile(entry, index, options)
+        left, top = int(target.left * scale), int(target.top * scale)
+        right = min(native.size.width, max(left + 1, round((target.left + target.width) * scale)))
+        bottom = min(native.size.height, max(top + 1, round((target.top + target.height) * scale)))
+        left, top = min(left, right - 1), min(top, bottom - 1)
+        pixels = await read_region(
+            entry.slide,
+            self.workers,
+            number,
+            Rectangle(left, top, right - left, bottom - top),
+            max_pixels=self.limits.region_pixels,
+        )
+        return await self._encode(entry, pixels, Size(target.width, target.height), options)
+
+    async def _encode(
+        self, entry: OpenSlide, pixels: NDArray[np.uint8], size: Size, options: RenderOptions
+    ) -> EncodedTile:
+        transform = await self._transform(entry) if options.to_srgb else None
+        return await self.workers.run(
+            lambda: render(Raster(resample.resize(pixels, size), ("R", "G", "B")), options, transform)
+        )
+
+    # -- thumbnails and associated images ----------------------------------------------------------------------------
+
+    async def thumbnail(self, record: SlideRecord, max_size: int, options: RenderOptions) -> ImageAnswer:
+        """The whole slide with its long side ``max_size`` px, from the nearest finer level, in one resampling."""
+
+        async def work(entry: OpenSlide) -> ImageAnswer:
+            digest = TileKey(f"{record.key}\0thumbnail", entry.version, TileIndex(max_size, 0, 0), options).digest()
+            return await self._answer(entry, digest, lambda: self._thumbnail(entry, max_size, options))
+
+        return await self.pool.run(record, work)
+
+    async def _thumbnail(self, entry: OpenSlide, max_size: int, options: RenderOptions) -> EncodedTile:
+        info = await entry.slide.info()
+        longest = max(info.size)
+        size = Size(*(max(1, round(side * max_size / longest)) for side in info.size))
+        number = nearest_level(info.levels, longest / max_size)
+        pixels = await self._reduced(entry, info.levels[number], number, size)
+        return await self._encode(entry, pixels, size, options)
+
+    async def _reduced(self, entry: OpenSlide, level: Level, number: int, size: Size) -> NDArray[np.uint8]:
+        """A whole level, box-averaged tile by tile to at least twice ``size``: bounded memory whatever the level."""
+        whole = Rectangle(0, 0, *level.size)
+        indices = covering(level, number, whole)
+        if len(indices) > self.limits.thumbnail_tiles:
+            raise LimitExceeded(
+                f"A thumbnail of this slide would need all {len(indices)} tiles of its smallest level; the limit is"
+                f" {self.limits.thumbnail_tiles}. Give the slide a pyramid, or ask for tiles",
+                limit="thumbnail_tiles",
+                value=len(indices),
+            )
+        factor = max(1, min(level.size.width // size.width, level.size.height // size.height) // 2)
+        if factor == 1:
+            return await read_region(entry.slide, self.workers, number, whole, max_pixels=self.limits.region_pixels)
+        width, height = level.tile_size
+        # Only a factor that divides the tile keeps the samples of neighbouring tiles on one grid.
+        while width % factor or height % factor:
+            factor -= 1
+        canvas = np.full((-(-level.size.height // factor), -(-level.size.width // factor), 3), 255, np.uint8)
+
+        def place(index: TileIndex, pixels: NDArray[np.uint8]) -> None:
+            left, top = index.column * width, index.row * height
+            inside = pixels[: level.size.height - top, : level.size.width - left]
+            small = resample.reduce(inside, factor)
+            y, x = top // factor, left // factor
+            canvas[y : y + small.shape[0], x : x + small.shape[1]] = small
+
+        await for_each_tile(entry.slide, self.workers, indices, place)
+        return canvas
+
+    async def associated(self, record: SlideRecord, name: str, options: RenderOptions) -> ImageAnswer:
+        """A picture beside the pyramid. Raises NotFound(what="associated image")."""
+
+        async def work(entry: OpenSlide) -> ImageAnswer:
+            digest = TileKey(f"{record.key}\0associated {name}", entry.version, TileIndex(0, 0, 0), options).digest()
+
+            async def compute() -> EncodedTile:
+                return await self._rendered(entry, await entry.slide.read_associated(name), options)
+
+            return await self._answer(entry, digest, compute)
+
+        return await self.pool.run(record, work)
+
+    async def close(self) -> None:
+        """Close slides, threads and cache."""
+        await self.pool.close()
+        self.workers.close()
+        self.cache.close()
+
+
+def nearest_level(levels: tuple[Level, ...], downsample: float) -> int:
+    """The coarsest level that still has at least the resolution of ``downsample``, within 1 %; else level 0."""
+    fitting = [number for number, level in enumerate(levels) if level.downsample <= downsample * 1.01]
+    return max(fitting, key=lambda number: levels[number].downsample, default=0)
+
+
+def _coinciding(level: Level, number: int, scale: float, target: Rectangle) -> TileIndex | None:
+    """The native tile that is exactly the target: same scale, same grid, not at a padded edge."""
+    if abs(scale - 1) > 0.001 or (target.width, target.height) != level.tile_size:
+        return None
+    if target.left % target.width or target.top % target.height:
+        return None
+    if target.left + target.width > level.size.width or target.top + target.height > level.size.height:
+        return None
+    return TileIndex(number, target.left // target.width, target.top // target.height)

@@ -1,0 +1,1 @@
+"""The built-in web pages: a catalogue and a slide viewer. Plain ES modules, nothing loaded from elsewhere."""

@@ -1,0 +1,223 @@
+"""The web pages as text, and the files they load.
+
+Nothing of a request but the slide's id and what the application configures goes into a page, and all of it is escaped.
+Pages hold no inline script or style, so they can be sent under ``content_security_policy()``. Addresses are made of
+``config["base"]`` (the path a proxy puts before ours, "" for none), or are relative when it is not given: a page at
+``/view/{id}`` finds the rest at ``../``. The Host header plays no part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import math
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from string import Template
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypedDict
+from urllib.parse import quote
+
+from microtome.model import SlideInfo
+
+PROPERTY_COUNT = 500
+"""Most properties of a slide that are written into its page."""
+PROPERTY_LENGTH = 2000
+"""Most characters of one of them."""
+
+_MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".json": "application/json",
+}
+
+
+class StaticFile(NamedTuple):
+    """A file the pages load. ``etag`` is quoted, as it stands in the header (RFC 9110 §8.8.3)."""
+
+    body: bytes
+    media_type: str
+    etag: str
+
+
+class PageConfig(TypedDict, total=False):
+    """What the application tells a page.
+
+    ``base``: path prefix of every address, without a slash at its end. ``query``: credentials to append to the
+    requests of the page, such as ``vt=...&exp=...``. ``version``: shown in the page's footer.
+    """
+
+    base: str
+    query: str
+    version: str
+
+
+def content_security_policy(frame_ancestors: str = "'self'") -> str:
+    """The value of the Content-Security-Policy header the pages are written for.
+
+    ``frame_ancestors`` lists who may show them in a frame. ``blob:`` and ``data:`` are for images the page itself
+    makes: a screenshot, a tile that was fetched.
+    """
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self' data: blob:",
+            "connect-src 'self'",
+            "font-src 'self'",
+            "base-uri 'none'",
+            "form-action 'self'",
+            f"frame-ancestors {frame_ancestors}",
+        )
+    )
+
+
+def slide_page(slide_id: str, info: SlideInfo, *, config: Mapping[str, Any]) -> str:
+    """The viewer of one slide. Everything it needs to draw the first tile is in the page: it asks for no metadata."""
+    base = _base(config, "..")
+    encoded = quote(slide_id, safe="")
+    folder, _, name = slide_id.rpartition("/")
+    page = {
+        "base": base,
+        "query": str(config.get("query", "")),
+        "tiles": f"{base}/tiles/{encoded}/{{level}}/{{x}}/{{y}}.jpg",
+        "slide": _describe(slide_id, info),
+    }
+    levels = "".join(
+        f"<tr><td>{number}</td><td>width: {level.size.width}, height: {level.size.height}</td>"
+        f"<td>{level.downsample:.4g}\N{MULTIPLICATION SIGN}</td>"
+        f"<td>{level.tile_size.width} \N{MULTIPLICATION SIGN} {level.tile_size.height}</td></tr>"
+        for number, level in enumerate(info.levels)
+    )
+    return _template("slide.html").substitute(
+        base=html.escape(base),
+        name=html.escape(name or slide_id),
+        folder=html.escape(f" / {folder}/" if folder else ""),
+        folder_link=html.escape(f"{base}/?folder={quote(folder + '/', safe='')}" if folder else f"{base}/"),
+        id=html.escape(slide_id),
+        format=html.escape(info.format_name),
+        width=info.size.width,
+        height=info.size.height,
+        level_count=len(info.levels),
+        levels=levels,
+        version=html.escape(str(config.get("version", ""))),
+        preloads=_preloads(base, "viewer.js"),
+        config=_json(page),
+    )
+
+
+def catalogue_page(config: Mapping[str, Any]) -> str:
+    """The catalogue. It lists the slides itself, through ``/slides``."""
+    base = _base(config, ".")
+    return _template("catalogue.html").substitute(
+        base=html.escape(base),
+        version=html.escape(str(config.get("version", ""))),
+        preloads=_preloads(base, "catalogue.js"),
+        config=_json({"base": base, "query": str(config.get("query", ""))}),
+    )
+
+
+def error_page(status: int, title: str, message: str, *, config: Mapping[str, Any]) -> str:
+    """What a person sees in place of a viewer: ``title`` says what happened, ``message`` why and what to do."""
+    base = _base(config, "..")
+    return _template("error.html").substitute(
+        base=html.escape(base),
+        status=int(status),
+        title=html.escape(title),
+        message=html.escape(message),
+    )
+
+
+@cache
+def static_files() -> Mapping[str, StaticFile]:
+    """URL path (``/static/...``) -> file; read once from the package and kept, under a megabyte in all."""
+    found: dict[str, StaticFile] = {}
+    for path, resource in _walk(files("microtome.viewer") / "static", "/static"):
+        media_type = _MEDIA_TYPES.get(path[path.rfind(".") :])
+        if media_type is not None:
+            body = resource.read_bytes()
+            found[path] = StaticFile(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:20]}"')
+    return MappingProxyType(found)
+
+
+def _describe(slide_id: str, info: SlideInfo) -> dict[str, Any]:
+    """The same shape as the answer of ``/slides/{id}``, so that the viewer has one way to read either."""
+    spacing = info.spacing_um if info.spacing_um and all(_is_positive(value) for value in info.spacing_um) else None
+    return {
+        "slide_id": slide_id,
+        "format": info.format_name,
+        "width": info.size.width,
+        "height": info.size.height,
+        "level_count": len(info.levels),
+        "levels": [
+            {
+                "level": number,
+                "width": level.size.width,
+                "height": level.size.height,
+                "tile_width": level.tile_size.width,
+                "tile_height": level.tile_size.height,
+                "tiles_x": level.columns,
+                "tiles_y": level.rows,
+                "downsample": level.downsample,
+            }
+            for number, level in enumerate(info.levels)
+        ],
+        "mpp_x": spacing[0] if spacing else None,
+        "mpp_y": spacing[1] if spacing else None,
+        "magnification": info.magnification if _is_positive(info.magnification) else None,
+        "associated": [
+            {"name": image.name, "width": image.size.width, "height": image.size.height} for image in info.associated
+        ],
+        "icc": info.icc_profile is not None,
+        "vendor": info.vendor,
+        "properties": {
+            key[:PROPERTY_LENGTH]: value[:PROPERTY_LENGTH]
+            for key, value in sorted(info.properties.items())[:PROPERTY_COUNT]
+        },
+    }
+
+
+def _is_positive(value: float | None) -> bool:
+    return value is not None and math.isfinite(value) and value > 0
+
+
+def _json(value: object) -> str:
+    """JSON that may stand in a script element: no character of it can end the element or begin a comment."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _base(config: Mapping[str, Any], relative: str) -> str:
+    base = config.get("base")
+    return relative if base is None else str(base).rstrip("/")
+
+
+def _preloads(base: str, entry: str) -> str:
+    """Links that fetch all modules at once instead of one import after the other."""
+    folder = "slide" if entry == "viewer.js" else "catalogue"
+    wanted = (f"/static/js/{entry}", "/static/js/shared/", f"/static/js/{folder}/")
+    return "\n".join(
+        f'<link rel="modulepreload" href="{html.escape(base + path)}">'
+        for path in sorted(static_files())
+        if path.startswith(wanted)
+    )
+
+
+@cache
+def _template(name: str) -> Template:
+    return Template((files("microtome.viewer") / "templates" / name).read_text("utf-8"))
+
+
+def _walk(folder: Traversable, path: str) -> Iterator[tuple[str, Traversable]]:
+    for entry in folder.iterdir():
+        name = f"{path}/{entry.name}"
+        if entry.is_dir():
+            yield from _walk(entry, name)
+        else:
+            yield name, entry

@@ -1,0 +1,33 @@
+// One slide, as the server describes it in /slides/{id} and in the page of the viewer.
+
+import { address, slidePath } from "../shared/api.js";
+
+export class Slide {
+  constructor(facts) {
+    this.id = facts.slide_id;
+    this.name = this.id.slice(this.id.lastIndexOf("/") + 1) || this.id;
+    this.format = facts.format;
+    this.width = facts.width;
+    this.height = facts.height;
+    this.levels = facts.levels;
+    this.vendor = facts.vendor ?? null;
+    this.icc = Boolean(facts.icc);
+    this.associated = facts.associated ?? [];
+    this.properties = facts.properties ?? {};
+    /** µm per level-0 px, {x, y}, or null where the file does not say. */
+    this.mpp = facts.mpp_x > 0 ? { x: facts.mpp_x, y: facts.mpp_y > 0 ? facts.mpp_y : facts.mpp_x } : null;
+    /** Objective power at level 0; where the file gives only the spacing, what that spacing stands for (10 µm/px = 1×). */
+    this.power = facts.magnification > 0 ? facts.magnification : this.mpp ? 10 / this.mpp.x : null;
+    this.powerIsKnown = facts.magnification > 0;
+  }
+
+  /** Address of a stored tile. */
+  tileAddress(level, x, y) {
+    return address(`/tiles/${encodeURIComponent(this.id)}/${level}/${x}/${y}.jpg`);
+  }
+
+  /** Address of the whole slide in one picture, `size` px at its longer side. */
+  overviewAddress(size) {
+    return address(`${slidePath(this.id)}/thumbnail`, { max_size: size });
+  }
+}
