@@ -63,7 +63,7 @@ bench: ## Measure beside the peers and write docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
 wheel: install ## Build the wheel into dist/, web pages included
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@$(BIN)/python -m pip wheel --quiet --no-index --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 
 lock: ## Resolve pyproject.toml into requirements/*.txt (ARGS=--upgrade for newer versions)

@@ -36,6 +36,8 @@ find_python() {
     return 1
 }
 
+which_python() { "$1" -c 'import sys; print(sys.version_info[:2], sys.base_prefix)'; }
+
 # Debian keeps what makes environments in a package of its own.
 need_venv_module() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null && return
@@ -61,7 +63,7 @@ need_venv_module() {
 # Everything the result depends on.
 fingerprint() {
     {
-        echo "$link" && pwd && "$python" -VV
+        echo "$link" && pwd && which_python "$python"
         cat scripts/install.sh pyproject.toml hatch_build.py requirements/*.txt src/microtome/viewer/web/package-lock.json
         [ -n "$link" ] || find src -type f ! -name '*.pyc' -exec cat {} +
     } | sha256sum | cut -d ' ' -f 1
@@ -78,8 +80,8 @@ if [ -f "$stamp" ] && "$venv/bin/python" -c '' 2>/dev/null; then
 fi
 
 need_venv_module
-made_by=$("$venv/bin/python" -VV 2>/dev/null || true)
-if [ "$made_by" != "$("$python" -VV)" ]; then
+made_by=$(which_python "$venv/bin/python" 2>/dev/null || true)
+if [ "$made_by" != "$(which_python "$python")" ]; then
     say "making $venv"
     "$python" -m venv --clear "$venv"
 fi
@@ -96,5 +98,10 @@ set -- --quiet --disable-pip-version-check --no-input
     --requirement "requirements/$main.txt" --requirement requirements/build.txt $node
 # Nothing is fetched by pip here; the build hook asks npm for the pages' packages unless they are in place.
 "$venv/bin/python" -m pip install "$@" --no-deps --no-index --no-build-isolation --force-reinstall $link .
+# A copy is there to run; Node was there to build it.
+if [ -z "$link" ] && [ "$node" ] && [ "$main" = serve ]; then
+    # shellcheck disable=SC2086
+    "$venv/bin/python" -m pip uninstall --quiet --yes $node
+fi
 echo "$state $main" >"$stamp"
 say "ready: $venv/bin/microtome"

@@ -61,7 +61,7 @@ def open_storage(settings: Settings, counters: Counters | None = None) -> Store:
             block_size=settings.block_size,
             block_budget=settings.cache_blocks * settings.block_size,
             timeout=settings.storage_timeout,
-            attempts=settings.storage_attempts,
+            retries=settings.storage_attempts - 1,
             counters=counters or Counters(),
         ),
     )
@@ -111,6 +111,8 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
         default_quality=settings.jpeg_quality,
         cache_max_age=settings.cache_max_age,
         public_view=settings.public_view,
+        frame_ancestors=settings.frame_ancestors,
+        root_path=settings.root_path,
         version=microtome.__version__,
     )
 

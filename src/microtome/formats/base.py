@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from microtome.model import EncodedTile, Raster, Level, SlideInfo, TileIndex
+from microtome.model import EncodedTile, Level, Raster, SlideInfo, TileIndex
 from microtome.storage.pinned import PinnedObject
 
 

@@ -87,7 +87,7 @@ def slide_page(slide_id: str, info: SlideInfo, *, config: Mapping[str, Any]) -> 
         "base": base,
         "query": str(config.get("query", "")),
         "tiles": f"{base}/tiles/{encoded}/{{level}}/{{x}}/{{y}}.jpg",
-        "slide": _describe(slide_id, info),
+        "slide": describe(slide_id, info),
     }
     levels = "".join(
         f"<tr><td>{number}</td><td>width: {level.size.width}, height: {level.size.height}</td>"
@@ -146,7 +146,7 @@ def static_files() -> Mapping[str, StaticFile]:
     return MappingProxyType(found)
 
 
-def _describe(slide_id: str, info: SlideInfo) -> dict[str, Any]:
+def describe(slide_id: str, info: SlideInfo) -> dict[str, Any]:
     """The same shape as the answer of ``/slides/{id}``, so that the viewer has one way to read either."""
     spacing = info.spacing_um if info.spacing_um and all(_is_positive(value) for value in info.spacing_um) else None
     return {

@@ -69,9 +69,7 @@ class TiledImage:
         self.level.check_tile(index)
         first = index.row * self.level.columns + index.column
         size = self.level.tile_size
-        places = [
-            await self.segments.locate(first + plane * self._plane_tiles) for plane in range(self._layout.planes)
-        ]
+        places = [await self.segments.locate(first + plane * self._plane_tiles) for plane in range(self._layout.planes)]
         if any(place == (0, 0) for place in places):
             return blank(self._layout, size)
         data = await self._files.read_many([(offset, offset + count) for offset, count in places])

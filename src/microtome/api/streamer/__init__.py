@@ -1,0 +1,7 @@
+"""The family ``streamer``: tiles, Deep Zoom, thumbnails, listing and the viewer, as wsi-streamer's clients know them."""
+
+from microtome.api.streamer.context import Pages, StreamerContext
+from microtome.api.streamer.express import StreamerExpress
+from microtome.api.streamer.routes import mount_streamer
+
+__all__ = ["Pages", "StreamerContext", "StreamerExpress", "mount_streamer"]

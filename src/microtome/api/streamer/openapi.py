@@ -1,0 +1,123 @@
+"""The operations of the family as OpenAPI tells them; ``routes`` has a handler of the same name for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+_TEXT = {"type": "string"}
+_PARAMETERS: dict[str, dict[str, Any]] = {
+    "slide_id": {"schema": _TEXT, "description": "Key of the slide, percent-encoded as one segment (`/` is `%2F`)"},
+    "level": {"schema": {"type": "integer", "minimum": 0}, "description": "Level of the pyramid"},
+    "x": {"schema": {"type": "integer", "minimum": 0}, "description": "Column of the tile"},
+    "filename": {"schema": _TEXT, "description": "Row of the tile, `{y}` or `{y}.jpg`; `{col}_{row}.jpg` in Deep Zoom"},
+    "name": {"schema": {**_TEXT, "enum": ["label", "macro", "thumbnail"]}, "description": "Which picture"},
+    "path": {"schema": _TEXT, "description": "Path of the file"},
+    "quality": {"schema": {"type": "integer", "minimum": 1, "maximum": 100}, "description": "Quality, 1 to 100"},
+    "icc": {
+        "schema": {**_TEXT, "enum": ["none", "srgb"]},
+        "description": "`srgb` converts through the slide's ICC profile",
+    },
+    "max_size": {"schema": {"type": "integer", "minimum": 0}, "description": "Longest side in px, 64 to 2048"},
+    "limit": {"schema": {"type": "integer", "minimum": 0}, "description": "Slides of a page, 1 to 1000"},
+    "cursor": {"schema": {**_TEXT, "minLength": 1}, "description": "`next_cursor` of the page before"},
+    "prefix": {"schema": _TEXT, "description": "Beginning of the keys, case-sensitive"},
+    "search": {"schema": _TEXT, "description": "Part of the keys, whatever its case"},
+    "sig": {"schema": _TEXT, "description": "Signature of path and query, hexadecimal"},
+    "vt": {"schema": _TEXT, "description": "Viewer token of the slide, hexadecimal"},
+    "exp": {"schema": {"type": "integer", "minimum": 0}, "description": "Expiry, unix time in s"},
+}
+_ERROR = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["error", "message", "status"],
+            "properties": {"error": _TEXT, "message": _TEXT, "status": {"type": "integer"}},
+        }
+    }
+}
+_ERRORS = {
+    400: "A parameter is out of range (JSON) or cannot be read (plain text)",
+    401: "The URL is not signed, or its signature does not fit or has expired",
+    404: "No such slide or image",
+    413: "Larger than this server renders",
+    415: "The file is not a slide this server can read",
+    500: "A tile is broken, or a mistake of the server",
+    502: "The store cannot be reached or denies access",
+    503: "The server or the store is busy; try again",
+    504: "The store did not answer in time",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What an operation is called, does and takes."""
+
+    name: str
+    summary: str
+    media_types: tuple[str, ...]
+    query: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+    description: str = ""
+    fails: bool = True
+    documented: bool = True
+
+    def parameters(self) -> list[dict[str, Any]]:
+        """OpenAPI parameter objects."""
+        signed = ("sig", "vt", "exp") if self.path and self.fails else ()
+        return [
+            *({"name": name, "in": "path", "required": True, **_PARAMETERS[name]} for name in self.path),
+            *({"name": name, "in": "query", "required": False, **_PARAMETERS[name]} for name in (*self.query, *signed)),
+        ]
+
+    def responses(self) -> dict[int | str, dict[str, Any]]:
+        """OpenAPI response objects."""
+        found: dict[int | str, dict[str, Any]] = {
+            200: {"description": "Success", "content": {media: {} for media in self.media_types}}
+        }
+        if self.fails:
+            found[304] = {"description": "Not modified"}
+            for status, description in _ERRORS.items():
+                content = {**_ERROR, "text/plain": {"schema": _TEXT}} if status == 400 else _ERROR
+                found[status] = {"description": description, "content": content}
+        return found
+
+
+_JPEG = ("image/jpeg",)
+_ID = ("slide_id",)
+OPERATIONS: dict[str, Operation] = {
+    "/": Operation("catalogue", "The catalogue page", ("text/html",), fails=False),
+    "/health": Operation("health", "Whether the server answers", ("application/json",), fails=False),
+    "/static/{path:path}": Operation(
+        "static", "A file of the pages", (), path=("path",), fails=False, documented=False
+    ),
+    "/view/{slide_id}": Operation("view", "The viewer page of a slide", ("text/html",), path=_ID),
+    "/tiles/{slide_id}/{level}/{x}/{filename}": Operation(
+        "tile",
+        "A tile of a native level",
+        _JPEG,
+        ("quality", "icc"),
+        ("slide_id", "level", "x", "filename"),
+        "Level 0 is full resolution. Edge tiles keep their padding. At the default quality a stored JPEG tile is"
+        " answered as it is stored.",
+    ),
+    "/slides": Operation(
+        "slides", "List slides", ("application/json",), ("limit", "cursor", "prefix", "search", "sig", "exp")
+    ),
+    "/slides/{slide_id}": Operation("slide", "The facts of a slide", ("application/json",), path=_ID),
+    "/slides/{slide_id}/dzi": Operation("dzi", "The Deep Zoom descriptor", ("application/xml",), path=_ID),
+    "/slides/{slide_id}/dzi_files/{level}/{filename}": Operation(
+        "dzi_tile",
+        "A Deep Zoom tile",
+        ("image/jpeg", "image/png", "image/webp"),
+        ("quality", "icc"),
+        ("slide_id", "level", "filename"),
+    ),
+    "/slides/{slide_id}/thumbnail": Operation(
+        "thumbnail", "The whole slide in one picture", _JPEG, ("max_size", "quality", "icc"), _ID
+    ),
+    "/slides/{slide_id}/associated/{name}": Operation(
+        "associated", "A picture beside the slide", _JPEG, ("quality", "icc"), ("slide_id", "name")
+    ),
+    "/slides/{slide_id}/icc": Operation("icc", "The ICC profile", ("application/vnd.iccprofile",), path=_ID),
+}

@@ -1,0 +1,360 @@
+"""The routes of the family. Each handler reads the request, asks the service, and shapes the answer; no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from microtome.api import conditional, errors
+from microtome.api.cors import CorsMiddleware
+from microtome.api.disconnect import ClientGone, unless_gone
+from microtome.api.raw import U8, U32, U64, BadText, Query, RawRoute, raw_path, segment, whole_number
+from microtome.api.streamer import openapi
+from microtome.api.streamer.context import Headers, StreamerContext
+from microtome.api.streamer.image import image_headers, not_modified_headers, quoted
+from microtome.auth.base import Grant
+from microtome.errors import CorruptData, InvalidRequest, MicrotomeError, NotFound, Unauthenticated
+from microtome.model import SlideRecord, TileIndex
+from microtome.pixels.options import OutputType, RenderOptions
+from microtome.tiles.answer import ImageAnswer
+
+_CREDENTIALS = frozenset({"sig", "exp"})
+_MEDIA: dict[str, OutputType] = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+THUMBNAIL_SIDES = (64, 2048)
+PAGE_LIMIT = 1000
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def mount_streamer(app: FastAPI, context: StreamerContext) -> None:
+    """Add the routes, their errors and CORS to an application."""
+    handlers = _Handlers(context)
+    router = APIRouter(route_class=_Route)
+    for path, operation in openapi.OPERATIONS.items():
+        router.add_api_route(
+            path,
+            getattr(handlers, operation.name),
+            methods=["GET", "HEAD"],
+            response_class=Response,
+            response_model=None,
+            name=operation.name,
+            operation_id=operation.name,
+            summary=operation.summary,
+            description=operation.description,
+            responses=operation.responses(),
+            openapi_extra={"parameters": operation.parameters()},
+            include_in_schema=operation.documented,
+        )
+    app.router.redirect_slashes = False
+    app.include_router(router)
+    app.add_exception_handler(HTTPException, _plain)
+    app.add_middleware(CorsMiddleware, cors=context.cors)
+
+
+async def _plain(_: Request, error: Exception) -> Response:
+    """Unknown paths and methods: a status without a body."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return Response(status_code=status, headers={"allow": "GET,HEAD"} if status == 405 else None)
+
+
+class _Route(RawRoute):
+    """A raw route whose handler's errors become answers of this family."""
+
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        """FastAPI's handler with the error table around it."""
+        inner = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await inner(request)
+            except BadText as error:
+                return Response(str(error), 400, media_type="text/plain")
+            except ClientGone:
+                return Response(status_code=499)
+            except MicrotomeError as error:
+                return errors.answer(error)
+            except HTTPException:
+                raise
+            except Exception as error:  # noqa: BLE001 - the last line of defence: nothing of it reaches the client
+                return errors.internal(error)
+
+        return handle
+
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        """Methods other than GET and HEAD end here, with an empty body."""
+        if scope["method"] not in (self.methods or ()):
+            response = await _plain(Request(scope), HTTPException(405))
+            await response(scope, receive, send)
+            return
+        await super().handle(scope, receive, send)
+
+
+def _answer(body: bytes, headers: Headers, status: int = 200) -> Response:
+    response = Response(body, status)
+    response.raw_headers = headers
+    return response
+
+
+class _Handlers:
+    """One method for each operation of ``openapi.OPERATIONS``."""
+
+    def __init__(self, context: StreamerContext) -> None:
+        self._context = context
+
+    # -- what requests share -----------------------------------------------------------------------------------------
+
+    def _slide(self, request: Request) -> tuple[SlideRecord, Grant]:
+        """Authorise first, so that a stranger cannot tell which slides exist."""
+        slide_id = segment(request, "slide_id")
+        grant = self._context.grant(raw_path(request.scope), request.scope["query_string"], slide_id)
+        return self._context.catalog.resolve(slide_id), grant
+
+    def _query(self, request: Request, *known: str) -> Query:
+        query = Query.of(request.scope["query_string"], _CREDENTIALS | frozenset(known))
+        if not self._context.auth.enabled:
+            query.number("exp", U64)
+        return query
+
+    def _options(self, query: Query, media_type: OutputType = "image/jpeg") -> RenderOptions:
+        default = self._context.default_quality
+        quality = query.number("quality", U8)
+        if quality is None:
+            quality = default
+        if not 1 <= quality <= 100:
+            raise InvalidRequest(f"Quality {quality} is outside of 1-100", parameter="quality")
+        icc = query.text("icc")
+        if icc not in {None, "none", "srgb"}:
+            raise InvalidRequest("Parameter icc must be none or srgb", parameter="icc")
+        return RenderOptions(media_type, quality, allow_stored=quality == default, to_srgb=icc == "srgb")
+
+    def _image(
+        self, request: Request, answer: ImageAnswer, quality: int, grant: Grant, extra: Headers | None = None
+    ) -> Response:
+        etag = quoted(answer.etag)
+        if conditional.matches(_if_none_match(request), etag):
+            return _answer(b"", not_modified_headers(self._context, etag, grant), 304)
+        return _answer(answer.image.data, [*image_headers(self._context, answer, quality, grant), *(extra or ())])
+
+    def _document(
+        self, request: Request, body: bytes, media_type: str, etag: str, grant: Grant, *, kept: bool
+    ) -> Response:
+        """A small text about a slide, with the ETag of the slide's version."""
+        tag = quoted(etag)
+        if conditional.matches(_if_none_match(request), tag):
+            return _answer(b"", [(b"etag", tag)], 304)
+        headers: Headers = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(body))]
+        if kept:
+            headers.insert(1, (b"cache-control", self._context.cache_control(grant)))
+        elif grant.private:
+            headers.insert(1, (b"cache-control", b"private, no-cache"))
+        return _answer(body, [*headers, (b"etag", tag), (b"x-content-type-options", b"nosniff")])
+
+    # -- operations --------------------------------------------------------------------------------------------------
+
+    async def health(self, request: Request) -> Response:
+        """Whether the server answers."""
+        return _json({"status": "healthy", "version": self._context.version})
+
+    async def tile(self, request: Request) -> Response:
+        """A tile of a native level."""
+        level = whole_number(segment(request, "level"), "level", U64)
+        column = whole_number(segment(request, "x"), "x", U32)
+        query = self._query(request, "quality", "icc")
+        record, grant = self._slide(request)
+        name = segment(request, "filename")
+        try:
+            row = whole_number(name.removesuffix(".jpg"), "y", U32)
+        except BadText:
+            raise InvalidRequest(
+                f"Tile ({column}, {name[:40]}) is outside of level {level} (max: 0, 0): y must be a number",
+                parameter="tile",
+            ) from None
+        options = self._options(query)
+        index = TileIndex(level, column, row)
+        answer = await unless_gone(request, self._tile(record, index, options))
+        return self._image(request, answer, options.quality, grant)
+
+    async def _tile(self, record: SlideRecord, index: TileIndex, options: RenderOptions) -> ImageAnswer:
+        try:
+            return await self._context.service.tile(record, index, options)
+        except CorruptData as error:
+            # The slide itself may be broken, which its facts tell, or only this tile of it.
+            await self._context.service.info(record)
+            raise errors.BrokenTile(error.message) from error
+
+    async def slides(self, request: Request) -> Response:
+        """A page of the catalogue."""
+        query = self._query(request, "limit", "cursor", "prefix", "search")
+        limit = query.number("limit", U32)
+        self._context.grant(raw_path(request.scope), request.scope["query_string"])
+        page = await unless_gone(
+            request,
+            self._context.catalog.list(
+                limit=min(max(100 if limit is None else limit, 1), PAGE_LIMIT),
+                cursor=query.text("cursor"),
+                prefix=query.text("prefix") or "",
+                search=query.text("search") or "",
+            ),
+        )
+        body: dict[str, Any] = {"slides": [record.id for record in page.slides]}
+        if page.next_cursor is not None:
+            body["next_cursor"] = page.next_cursor
+        return _json(body)
+
+    async def slide(self, request: Request) -> Response:
+        """The facts of a slide."""
+        record, grant = self._slide(request)
+        info, version = await unless_gone(request, self._context.service.versioned_info(record))
+        body = _encoded(self._context.pages.describe(record.id, info))
+        return self._document(request, body, "application/json", version, grant, kept=False)
+
+    async def dzi(self, request: Request) -> Response:
+        """The Deep Zoom descriptor."""
+        record, grant = self._slide(request)
+        info, version = await unless_gone(request, self._context.service.versioned_info(record))
+        level = info.levels[0]
+        body = (
+            '<?xml version="1.0" encoding="UTF-8"?>\n'
+            '<Image xmlns="http://schemas.microsoft.com/deepzoom/2008"\n'
+            f'       TileSize={quoteattr(str(level.tile_size.width))}\n       Overlap="0"\n       Format="jpg">\n'
+            f'  <Size Width="{level.size.width}" Height="{level.size.height}" />\n</Image>'
+        )
+        return self._document(request, body.encode(), "application/xml", f"{version}-dzi", grant, kept=True)
+
+    async def dzi_tile(self, request: Request) -> Response:
+        """A tile of the Deep Zoom pyramid."""
+        level = whole_number(segment(request, "level"), "level", U32)
+        place, dot, suffix = segment(request, "filename").rpartition(".")
+        column, underscore, row = place.partition("_")
+        query = self._query(request, "quality", "icc")
+        record, grant = self._slide(request)
+        if not dot or not underscore or suffix not in _MEDIA:
+            raise NotFound("tile", segment(request, "filename")[:100])
+        options = self._options(query, _MEDIA[suffix])
+        place_of_tile = level, whole_number(column, "column", U32), whole_number(row, "row", U32)
+        answer = await unless_gone(request, self._context.service.deep_zoom_tile(record, *place_of_tile, options))
+        return self._image(request, answer, options.quality, grant)
+
+    async def thumbnail(self, request: Request) -> Response:
+        """The whole slide in one picture."""
+        query = self._query(request, "max_size", "quality", "icc")
+        asked = query.number("max_size", U32)
+        record, grant = self._slide(request)
+        low, high = THUMBNAIL_SIDES
+        asked = 512 if asked is None else asked
+        used = min(max(asked, low), high)
+        options = self._options(query)
+        answer = await unless_gone(request, self._context.service.thumbnail(record, used, options))
+        clamped: Headers = [
+            (b"x-thumbnail-size-clamped", b"true"),
+            (b"x-thumbnail-requested-size", b"%d" % asked),
+            (b"x-thumbnail-actual-size", b"%d" % used),
+        ]
+        return self._image(request, answer, options.quality, grant, clamped if used != asked else None)
+
+    async def associated(self, request: Request) -> Response:
+        """Label, macro or the stored thumbnail."""
+        query = self._query(request, "quality", "icc")
+        record, grant = self._slide(request)
+        options = self._options(query)
+        name = segment(request, "name")
+        answer = await unless_gone(request, self._context.service.associated(record, name, options))
+        return self._image(request, answer, options.quality, grant)
+
+    async def icc(self, request: Request) -> Response:
+        """The ICC profile as stored."""
+        record, grant = self._slide(request)
+        info, version = await unless_gone(request, self._context.service.versioned_info(record))
+        if info.icc_profile is None:
+            raise NotFound("ICC profile of slide", record.id)
+        media_type = "application/vnd.iccprofile"
+        return self._document(request, info.icc_profile, media_type, f"{version}-icc", grant, kept=True)
+
+    # -- pages -------------------------------------------------------------------------------------------------------
+
+    async def view(self, request: Request) -> Response:
+        """The viewer of a slide."""
+        slide_id = segment(request, "slide_id")
+        try:
+            if self._context.auth.enabled and not self._context.public_view:
+                self._context.grant(raw_path(request.scope), request.scope["query_string"], slide_id)
+            record = self._context.catalog.resolve(slide_id)
+            info = await unless_gone(request, self._context.service.info(record))
+        except MicrotomeError as error:
+            if not _wants_page(request):
+                raise
+            found = errors.wire(error)
+            title = "This link is not valid" if isinstance(error, Unauthenticated) else "This slide cannot be shown"
+            page = self._context.pages.error_page(found.status, title, error.message, config=self._config(""))
+            return self._page(page, found.status)
+        config = self._config(self._context.auth.slide_query(slide_id))
+        return self._page(self._context.pages.slide_page(slide_id, info, config=config))
+
+    async def catalogue(self, request: Request) -> Response:
+        """The catalogue. Its page is public; what it may list depends on the credentials in its address."""
+        query = ""
+        if self._context.auth.enabled:
+            try:
+                self._context.grant(raw_path(request.scope), request.scope["query_string"])
+                query = self._context.auth.catalogue_query()
+            except Unauthenticated:
+                query = ""
+        return self._page(self._context.pages.catalogue_page(self._config(query)))
+
+    async def static(self, request: Request) -> Response:
+        """A file that a page loads."""
+        file = self._context.pages.static_files().get(raw_path(request.scope).decode("latin-1"))
+        if file is None:
+            raise HTTPException(404)
+        etag = file.etag.encode()
+        headers: Headers = [(b"cache-control", b"public, no-cache"), (b"etag", etag)]
+        if conditional.matches(_if_none_match(request), etag):
+            return _answer(b"", headers, 304)
+        described: Headers = [
+            (b"content-type", file.media_type.encode()),
+            (b"content-length", b"%d" % len(file.body)),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        return _answer(file.body, [*described, *headers])
+
+    def _config(self, query: str) -> dict[str, str]:
+        return {"base": self._context.root_path, "query": query, "version": self._context.version}
+
+    def _page(self, text: str, status: int = 200) -> Response:
+        body = text.encode("utf-8", "replace")
+        policy = self._context.pages.content_security_policy(self._context.frame_ancestors)
+        headers: Headers = [
+            (b"content-type", b"text/html; charset=utf-8"),
+            (b"content-length", b"%d" % len(body)),
+            (b"content-security-policy", policy.encode()),
+            (b"referrer-policy", b"same-origin"),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        if self._context.auth.enabled:
+            headers.append((b"cache-control", b"private, no-store"))
+        return _answer(body, headers, status)
+
+
+def _encoded(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")
+
+
+def _json(value: dict[str, Any]) -> Response:
+    body = _encoded(value)
+    return _answer(body, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))])
+
+
+def _if_none_match(request: Request) -> bytes | None:
+    found = [value for name, value in request.scope["headers"] if name == b"if-none-match"]
+    return b",".join(found) if found else None
+
+
+def _wants_page(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "")

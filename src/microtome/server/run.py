@@ -1,0 +1,150 @@
+"""One serving process: uvicorn with the express lane, graceful from the first request to the last."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from microtome.api.express.prepared import Express
+from microtome.api.express.protocol import express_protocol
+from microtome.app import create_app
+from microtome.settings import Settings
+from microtome.telemetry import logger
+
+BACKLOG = 2048
+DRAIN_SECONDS = 2.0
+"""While a worker is replaced it answers on connections it has, and asks their clients to come back to its successor."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, telling when it is ready and draining before it closes idle connections."""
+
+    def __init__(self, config: uvicorn.Config, express: Express, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._express = express
+        self._ready = ready
+        self.drain = 0.0
+        """Seconds for which further requests on open connections are still answered after the end was asked for."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, then tell so."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to listen, answer what comes on open connections for a while, then let requests in flight finish."""
+        self._express.draining = True
+        if self.drain > 0:
+            for server in self.servers:
+                server.close()
+            for listening in sockets or []:
+                listening.close()
+            end = asyncio.get_running_loop().time() + self.drain
+            while self.server_state.connections and asyncio.get_running_loop().time() < end:
+                await asyncio.sleep(0.05)
+        await super().shutdown(None if self.drain > 0 else sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM and SIGINT: finish. A second one does not wait."""
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+
+
+def build(settings: Settings, ready: Callable[[], None], *, shared_cache: Path | None = None) -> Server:
+    """The server of one process."""
+    app = create_app(settings, shared_cache=shared_cache)
+    express: Express = app.state.express
+    config = uvicorn.Config(
+        app,
+        http=express_protocol(express),
+        loop="uvloop",
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=not settings.no_tracing and settings.verbose,
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        timeout_keep_alive=max(1, int(settings.keep_alive)),
+        timeout_graceful_shutdown=max(1, int(settings.shutdown_timeout)),
+        backlog=BACKLOG,
+        h11_max_incomplete_event_size=None,
+    )
+    if not config.loaded:
+        config.load()
+    return Server(config, express, ready)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A listening socket. Raises OSError when the address is taken or not ours."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((settings.host, settings.port))
+    listening.listen(BACKLOG)
+    listening.setblocking(False)
+    listening.set_inheritable(True)
+    return listening
+
+
+def address(listening: socket.socket) -> str:
+    """The URL of a listening socket."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def announce(settings: Settings, listening: socket.socket) -> None:
+    """Tell where the server is; on standard output, so that scripts can read it."""
+    sys.stdout.write(f"microtome serving {settings.data} at {address(listening)}\n")
+    sys.stdout.flush()
+
+
+def warn_if_open(settings: Settings) -> None:
+    """Everybody who reaches the address would see every slide: say so."""
+    if settings.host not in {"127.0.0.1", "::1", "localhost"} and not settings.auth_enabled:
+        logger.warning(
+            "Listening on %s without authentication: everybody who can reach this address sees every slide."
+            " Use --auth-enabled with --auth-secret, or put a proxy with a login before it",
+            settings.host,
+        )
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status."""
+    warn_if_open(settings)
+    logging.getLogger("uvicorn.error").setLevel(logging.INFO if settings.verbose else logging.WARNING)
+    listening = listen(settings)
+    if settings.workers > 1:
+        from microtome.server.workers import Supervisor  # a parent never imports what serves
+
+        return Supervisor(settings, listening, ready=lambda: announce(settings, listening)).run()
+    server = build(settings, lambda: announce(settings, listening))
+    with uvloop_signals(server):
+        server.run(sockets=[listening])
+    return 0 if server.started else 1
+
+
+class uvloop_signals:  # noqa: N801 - used like a function
+    """SIGHUP without workers has no successor to hand over to: it is ignored, with a word."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGHUP, self._told)
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGHUP, self._before)
+
+    def _told(self, *_: object) -> None:
+        logger.warning("SIGHUP is ignored: one process cannot replace itself; use --workers 2 or more")
