@@ -11,7 +11,6 @@ ARGS =
 VENV = .venv
 
 BIN = $(VENV)/bin
-DEMO = .cache/demo/demo.svs
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
@@ -24,15 +23,10 @@ install: ## Make the environment (.venv) with the locked packages, if it is not 
 	@scripts/install.sh --into $(VENV)
 
 serve: install ## Serve slides at http://localhost:3000/ (DATA=path-or-url, PORT=, HOST=); a demo slide without DATA
-ifeq ($(DATA),)
-	@$(MAKE) --no-print-directory demo
-	@exec $(BIN)/microtome serve $(dir $(DEMO)) --host $(HOST) --port $(PORT) $(ARGS)
-else
-	@exec $(BIN)/microtome serve "$(DATA)" --host $(HOST) --port $(PORT) $(ARGS)
-endif
+	@exec $(BIN)/microtome serve $(if $(DATA),"$(DATA)") --host $(HOST) --port $(PORT) $(ARGS)
 
-demo: install ## Paint the demo slide, if it is not there
-	@[ -s $(DEMO) ] || { mkdir -p $(dir $(DEMO)) && $(BIN)/microtome demo $(DEMO); }
+demo: install ## Paint a slide for demonstration into this folder
+	@$(BIN)/microtome demo $(ARGS)
 
 test: ## Install what the tests need and run everything: linters, types, contracts, tests
 	@scripts/install.sh --test --into $(VENV)

@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--slides", type=Path, default=ROOT / ".cache" / "bench" / peers.BUCKET)
     parser.add_argument("--no-page", action="store_true", help="print only; leave docs/benchmarks.md as it is")
     arguments = parser.parse_args()

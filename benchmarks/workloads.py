@@ -39,7 +39,7 @@ class Bench:
     slides: Path
     work: Path
     rounds: int = 5
-    seconds: float = 2.0
+    seconds: int = 2
     rows: list[Row] = field(default_factory=list[Row])
     missing: list[str] = field(default_factory=list[str])
 

@@ -42,7 +42,7 @@ class Load:
     failures: int
 
 
-def burst(server: Server, targets: Sequence[str], *, seconds: float = 2, connections: int = 32, start: int = 0) -> Load:
+def burst(server: Server, targets: Sequence[str], *, seconds: int = 2, connections: int = 32, start: int = 0) -> Load:
     """Load ``server`` with the targets in turn, keep-alive, for some seconds."""
     with TemporaryDirectory() as folder:
         listing, script = Path(folder, "targets"), Path(folder, "script.lua")
@@ -76,5 +76,5 @@ def _find(pattern: str, output: str) -> str:
 
 
 def _seconds(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)(\D+)", text).groups()  # type: ignore[union-attr]
-    return float(number) * _UNITS[unit]
+    found = re.fullmatch(r"([\d.]+)([a-z]+)", text)
+    return float(found[1]) * _UNITS[found[2]] if found else float("nan")

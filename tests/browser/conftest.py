@@ -29,8 +29,8 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-FAILED_REQUEST = "Failed to load resource"
-"""What Chromium prints for any answer of 400 and above. Tests that bring those about say so."""
+FAILED_REQUEST = ("Failed to load resource", "failed to load: %s")
+"""What Chromium and OpenSeadragon print for an answer of 400 and above. Tests that bring those about say so."""
 
 
 def serve_command(folder: Path, port: int) -> list[str]:
@@ -135,7 +135,7 @@ class Visitor:
     def _console(self, message: ConsoleMessage) -> None:
         if message.type != "error":
             return
-        if self.expect_failed_requests and FAILED_REQUEST in message.text:
+        if self.expect_failed_requests and any(text in message.text for text in FAILED_REQUEST):
             return
         self.complaints.append(f"{message.text} ({message.location.get('url')})")
 

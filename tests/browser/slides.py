@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT = 2050, 1500
+WIDTH, HEIGHT = 4100, 3000
 """Neither is a multiple of a tile: the last column and row of tiles are padded."""
 QUADRANTS = {(0, 0): (200, 60, 60), (1, 0): (60, 160, 60), (0, 1): (60, 60, 200), (1, 1): (200, 180, 60)}
 """(column, row) of a quarter of the slide -> its colour."""

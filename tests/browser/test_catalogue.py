@@ -29,7 +29,7 @@ def test_shows_folders_slides_and_their_facts(visit: Visitor) -> None:
     page = visit.catalogue()
     expect(page.locator("#folders a")).to_have_text(["cases", "many"])
     expect(page.locator(".card .name")).to_have_text([HOSTILE, "broken.svs", "plain.tif", "section.svs"])
-    expect(card(page, "section.svs").locator(".size")).to_have_text("2,050 × 1,500")
+    expect(card(page, "section.svs").locator(".size")).to_have_text("4,100 × 3,000")
     expect(card(page, "section.svs").locator(".power")).to_have_text("20×")
     expect(page.locator("#count")).to_have_text("2 folders, 4 slides")
     image = card(page, "section.svs").locator("img.shown")

@@ -53,9 +53,9 @@ def test_no_padding_shows_at_the_edge(visit: Visitor, zoom: float) -> None:
     assert close(settled(page, x - 20, y - 20, inside), inside)
     page.wait_for_load_state("networkidle")
     pixels = picture(page)[round(y) - 40 : round(y) + 40, round(x) - 40 : round(x) + 40].astype(int)
-    low, high = np.minimum(inside, outside) - 25, np.maximum(inside, outside) + 25
+    low, high = np.minimum(inside, outside) - 45, np.maximum(inside, outside) + 45  # JPEG rings at an edge
     assert ((pixels >= low) & (pixels <= high)).all(), "a colour that is neither slide nor stage"
-    assert close(tuple(pixels[36, 36]), inside, 25)
+    assert close(tuple(pixels[36, 36]), inside, 45)
     assert close(tuple(pixels[44, 44]), outside, 6)
 
 
@@ -96,8 +96,8 @@ def test_the_pointer_is_read_in_px_and_micrometres(visit: Visitor) -> None:
     page = visit.slide("section.svs", CENTER)
     x, y = middle(page)
     page.mouse.move(x - 25.5, y + 50.5)
-    expect(page.locator("#readout-px")).to_have_text("999, 800 px")
-    expect(page.locator("#readout-um")).to_have_text("500 µm, 400 µm")
+    expect(page.locator("#readout-px")).to_have_text("2,024, 1,550 px")
+    expect(page.locator("#readout-um")).to_have_text("1.01 mm, 775 µm")
     page.mouse.move(20, 20)
     expect(page.locator("#readout")).to_be_hidden()
 
@@ -122,11 +122,12 @@ def test_a_link_reopens_the_same_view(visit: Visitor) -> None:
 
 def view(page: Page) -> list[float]:
     return page.evaluate(
-        """() => {
+        """(width) => {
           const { viewport } = [...OpenSeadragon._viewers.values()][0];
           const center = viewport.getCenter(false);
-          return [center.x * 2050, center.y * 2050, viewport.getZoom(false), viewport.getRotation(false)];
-        }"""
+          return [center.x * width, center.y * width, viewport.getZoom(false), viewport.getRotation(false)];
+        }""",
+        WIDTH,
     )
 
 
@@ -201,7 +202,7 @@ def test_measures_without_a_mouse(visit: Visitor) -> None:
     page.keyboard.press("ArrowRight")
     until(
         page,
-        lambda: page.evaluate("[...OpenSeadragon._viewers.values()][0].viewport.getCenter(true).x * 2050"),
+        lambda: page.evaluate("[...OpenSeadragon._viewers.values()][0].viewport.getCenter(true).x * 4100"),
         lambda now: abs(now - view(page)[0]) < 0.01,
     )
     page.keyboard.press("Space")
@@ -297,7 +298,7 @@ def test_the_panel_tells_the_facts_and_shows_label_and_macro(visit: Visitor) -> 
     page = visit.slide("section.svs")
     page.keyboard.press("i")
     facts = page.locator("#facts")
-    for text in ("2,050 × 1,500 px", "1.02 mm × 750 µm", "0.5 µm/px", "20×", "section.svs"):
+    for text in ("4,100 × 3,000 px", "2.05 mm × 1.50 mm", "0.5 µm/px", "20×", "section.svs"):
         expect(facts).to_contain_text(text)
     images = page.locator("#associated img")
     expect(images.nth(1)).to_be_visible()
@@ -307,12 +308,14 @@ def test_the_panel_tells_the_facts_and_shows_label_and_macro(visit: Visitor) -> 
         lambda found: all(width for width, _ in found),
     )
     assert sizes == [[100, 120], [260, 100]]
-    page.get_by_role("button", name="Show label large").click()
+    page.get_by_title("Show the label large").click()
     expect(page.get_by_role("dialog")).to_contain_text("label of section.svs")
     page.keyboard.press("Escape")
     page.get_by_text("Properties of the file").click()
     page.get_by_label("Filter the properties").fill("stain")
-    expect(page.locator("#properties dd")).to_have_text(["HE"])
+    expect(page.locator("#properties dd").first).to_have_text("HE")
+    page.get_by_label("Filter the properties").fill("no such thing")
+    expect(page.locator("#properties-none")).to_be_visible()
 
 
 def test_the_help_sheet_lists_the_keys(visit: Visitor) -> None:

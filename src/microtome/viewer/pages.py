@@ -1,9 +1,9 @@
 """The web pages as text, and the files they load.
 
 Nothing of a request but the slide's id and what the application configures goes into a page, and all of it is escaped.
-Pages hold no inline script or style, so they can be sent under ``content_security_policy()``. Addresses are made of
-``config["base"]`` (the path a proxy puts before ours, "" for none), or are relative when it is not given: a page at
-``/view/{id}`` finds the rest at ``../``. The Host header plays no part.
+Pages hold no inline script or style, so they can be sent under ``content_security_policy()``. Addresses begin with
+``config["base"]``, the path a proxy puts before ours; without one they are relative (a page at ``/view/{id}`` finds the
+rest at ``../``), so that a proxy may cut off a path we know nothing of. The Host header plays no part.
 """
 
 from __future__ import annotations
@@ -194,8 +194,7 @@ def _json(value: object) -> str:
 
 
 def _base(config: Mapping[str, Any], relative: str) -> str:
-    base = config.get("base")
-    return relative if base is None else str(base).rstrip("/")
+    return str(config.get("base", "")).rstrip("/") or relative
 
 
 def _preloads(base: str, entry: str) -> str:

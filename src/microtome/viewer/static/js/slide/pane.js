@@ -57,6 +57,7 @@ export class Pane extends EventTarget {
       minZoomImageRatio: 0.5,
       maxZoomPixelRatio: MOST_MAGNIFIED,
       visibilityRatio: 0.25,
+      preserveImageSizeOnResize: true,
       imageLoaderLimit: 8,
       maxTilesPerFrame: 8,
       maxImageCacheCount: 500,

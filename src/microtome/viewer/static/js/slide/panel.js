@@ -48,10 +48,10 @@ function showAssociated(slide) {
   find("associated-section").hidden = images.length === 0;
   find("associated").replaceChildren(
     ...images.map((image) => {
-      const picture = make("img", { src: associatedAddress(slide.id, image.name), alt: `${image.name} of the slide`, loading: "lazy", width: image.width, height: image.height });
+      const picture = make("img", { src: associatedAddress(slide.id, image.name), alt: "", loading: "lazy", width: image.width, height: image.height });
       const button = make(
         "button",
-        { type: "button", class: "associated", "aria-label": `Show ${image.name} large`, on: { click: () => enlarge(slide, image) } },
+        { type: "button", class: "associated", title: `Show the ${image.name} large`, on: { click: () => enlarge(slide, image) } },
         picture,
         make("span", { class: "associated-name" }, make("span", { text: image.name }), make("span", { text: pixels(image.width, image.height) })),
       );

@@ -1,0 +1,1 @@
+"""A slide for demonstration: a tissue section painted by procedure, written as a real SVS file."""
