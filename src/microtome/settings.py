@@ -11,10 +11,10 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from microtome.errors import InvalidRequest
 
@@ -23,6 +23,8 @@ CONFIG_VARIABLE = "MICROTOME_CONFIG"
 DEFAULT_CONFIG = "microtome.toml"
 MIN_SECRET_BYTES = 16
 
+OFF = False
+_CORES = os.cpu_count() or 2
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30,
           "ti": 1 << 40}  # fmt: skip
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", re.IGNORECASE)
@@ -94,7 +96,7 @@ def duration(value: object) -> float:
 
 def items(value: object) -> tuple[str, ...]:
     """A list, or text separated by commas."""
-    parts = value if isinstance(value, (list, tuple)) else text(value).split(",")
+    parts = cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else text(value).split(",")
     return tuple(part.strip() for part in map(str, parts) if part.strip())
 
 
@@ -143,19 +145,19 @@ class Settings:
                                       group="storage")  # fmt: skip
     s3_region: str | None = _option(None, optional_text, "Region of the bucket (us-east-1 when nothing else says)",
                                     wsi="WSI_S3_REGION", group="storage")  # fmt: skip
-    s3_anonymous: bool = _option(False, boolean, "Read a public bucket without credentials", group="storage")
-    follow_symlinks: bool = _option(False, boolean, "Follow symbolic links out of the served folder", group="storage")
+    s3_anonymous: bool = _option(OFF, boolean, "Read a public bucket without credentials", group="storage")
+    follow_symlinks: bool = _option(OFF, boolean, "Follow symbolic links out of the served folder", group="storage")
     storage_timeout: float = _option(30.0, duration, "Longest wait for one answer of the store", unit="s",
                                      group="storage")  # fmt: skip
     storage_attempts: int = _option(4, whole(1, 20), "Tries of one request to the store", group="storage")
     revalidate: float = _option(10.0, duration, "How often an open slide is checked for having been replaced", unit="s",
                                 group="storage")  # fmt: skip
 
-    auth_enabled: bool = _option(False, boolean, "Require signed URLs", wsi="WSI_AUTH_ENABLED", group="access")
+    auth_enabled: bool = _option(OFF, boolean, "Require signed URLs", wsi="WSI_AUTH_ENABLED", group="access")
     auth_secret: tuple[str, ...] = _option((), items, "Secret of the signatures, at least 16 bytes; several for"
                                            " rotation, the first signs", wsi="WSI_AUTH_SECRET", group="access",
                                            secret=True)  # fmt: skip
-    public_view: bool = _option(False, boolean, "Let everybody open /view, although signed URLs are required",
+    public_view: bool = _option(OFF, boolean, "Let everybody open /view, although signed URLs are required",
                                 group="access")  # fmt: skip
     cors_origins: tuple[str, ...] = _option(("*",), items, "Origins whose pages may read answers; * for all",
                                             wsi="WSI_CORS_ORIGINS", group="access")  # fmt: skip
@@ -181,7 +183,7 @@ class Settings:
 
     jpeg_quality: int = _option(80, whole(1, 100), "Default quality; stored JPEG tiles are answered untouched at it",
                                 wsi="WSI_JPEG_QUALITY", group="pixels")  # fmt: skip
-    render_threads: int = _option(os.cpu_count() or 2, whole(1, 256), "Threads that decode and encode", group="pixels")
+    render_threads: int = _option(_CORES, whole(1, 256), "Threads that decode and encode", group="pixels")
     render_queue: int = _option(128, whole(0, 100_000), "Tiles that may wait for a thread before clients are told to"
                                 " try again", group="pixels")  # fmt: skip
     max_region_pixels: int = _option(64_000_000, whole(1, 1 << 34), "Pixels of a level rendered for one answer",
@@ -190,8 +192,8 @@ class Settings:
 
     keep_alive: float = _option(75.0, duration, "An idle connection is closed after this time", unit="s")
     shutdown_timeout: float = _option(30.0, duration, "Time for requests in flight when the server stops", unit="s")
-    verbose: bool = _option(False, boolean, "Log more", flags=("-v",))
-    no_tracing: bool = _option(False, boolean, "Do not log requests")
+    verbose: bool = _option(OFF, boolean, "Log more", flags=("-v",))
+    no_tracing: bool = _option(OFF, boolean, "Do not log requests")
 
     def __post_init__(self) -> None:
         if self.auth_enabled and not self.auth_secret:
@@ -288,10 +290,9 @@ def _unknown(
     environ: Mapping[str, str], table: Mapping[str, Any], path: Path, known: Mapping[str, Option]
 ) -> list[str]:
     names = {variable(name): name for name in known}
-    told: list[str] = []
-    for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in names and name not in {CONFIG_VARIABLE, "MICROTOME_TESTDATA"}:
-            told.append(f"unknown environment variable {name}{_meant(name, names)}")
+    ours = {*names, CONFIG_VARIABLE, "MICROTOME_TESTDATA"}
+    strange = [name for name in sorted(environ) if name.startswith(PREFIX) and name not in ours]
+    told = [f"unknown environment variable {name}{_meant(name, names)}" for name in strange]
     told += [f"unknown key {name} in {path}{_meant(name, known)}" for name in sorted(table) if name not in known]
     return told
 

@@ -288,7 +288,7 @@ def test_the_second_pane_leads_when_it_is_touched(visit: Visitor) -> None:
 def test_comparing_with_a_broken_slide_says_why(visit: Visitor) -> None:
     visit.expect_failed_requests = True
     page = visit.slide("section.svs", "with=broken.svs")
-    expect(page.get_by_role("heading", name="This file is not supported")).to_be_visible()
+    expect(page.get_by_role("heading", name="This file cannot be read")).to_be_visible()
     expect(page.locator(".pane.broken")).to_contain_text("broken.svs")
     page.locator(".pane.broken").get_by_role("button", name="Close").click()
     expect(page.locator(".pane")).to_have_count(1)

@@ -305,7 +305,7 @@ def test_as_the_image_is_built(machine: Machine) -> None:
         as_nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
         program = (*as_nobody, "/opt/microtome/bin/microtome")
         assert "microtome" in machine.run(*program, "--version", folder="/")
-        machine.run("mkdir", "-p", "/pictures")
+        machine.run("mkdir", "-p", "/pictures", folder="/")
         machine.run("/opt/microtome/bin/microtome", "demo", "/pictures/demo.svs", folder="/")
         port = free_port()
         with machine.server(*program, "serve", "/pictures", "--port", str(port), port=port, folder="/") as client:

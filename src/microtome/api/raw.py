@@ -37,7 +37,7 @@ class RawRoute(APIRoute):
             return Match.NONE, {}
         child: dict[str, Any] = {
             "endpoint": self.endpoint,
-            "path_params": {name: value for name, value in found.groupdict().items()},
+            "path_params": dict(found.groupdict()),
             "route": self,
         }
         return (Match.FULL if scope["method"] in (self.methods or ()) else Match.PARTIAL), child

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from microtome.catalog.folder import FolderCatalog
-from microtome.cli import logs
 from microtome.cli.opening import opened_slide, opened_store
 from microtome.cli.options import Failure, load, settings_options
 from microtome.errors import MicrotomeError, NotFound
 from microtome.model import EncodedTile, TileIndex
 from microtome.pixels import codecs
+from microtome.server import logs
 from microtome.settings import Settings
 from microtome.storage.base import Store
 

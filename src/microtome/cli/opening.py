@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from microtome.storage.pinned import PinnedObject
 
 
 @asynccontextmanager
-async def opened_store(settings: Settings) -> AsyncIterator[Store]:
+async def opened_store(settings: Settings) -> AsyncGenerator[Store]:
     """The store of the settings, closed at the end."""
     store = open_storage(settings)
     try:
@@ -26,7 +26,7 @@ async def opened_store(settings: Settings) -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
-async def opened_slide(store: Store, key: str) -> AsyncIterator[Slide]:
+async def opened_slide(store: Store, key: str) -> AsyncGenerator[Slide]:
     """A slide, closed at the end."""
     record = FolderCatalog(store).resolve(key)
     slide = await FormatRegistry.from_entry_points().open(await PinnedObject.open(store, record.key))

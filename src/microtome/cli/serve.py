@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from microtome.cli import logs
 from microtome.cli.options import Failure, load, settings_options
 from microtome.errors import MicrotomeError, UnsupportedFormat
+from microtome.server import logs
 from microtome.settings import Settings
 
 

@@ -13,8 +13,13 @@ from microtome.cli.options import Failure
 
 @click.command()
 @click.option("--path", "-p", required=True, help="Path to sign, verbatim, such as /tiles/slide.svs/0/0/0.jpg.")
-@click.option("--secret", "-s", required=True, envvar=["MICROTOME_AUTH_SECRET", "WSI_AUTH_SECRET"],
-              help="Secret of the signature (the first one of several). [MICROTOME_AUTH_SECRET WSI_AUTH_SECRET]")  # fmt: skip
+@click.option(
+    "--secret",
+    "-s",
+    required=True,
+    envvar=["MICROTOME_AUTH_SECRET", "WSI_AUTH_SECRET"],
+    help="Secret of the signature (the first one of several). [MICROTOME_AUTH_SECRET WSI_AUTH_SECRET]",
+)
 @click.option("--ttl", "-t", type=click.IntRange(min=0), default=3600, show_default=True, help="Validity in seconds.")
 @click.option("--base-url", "-b", help="Address of the server, put before the path.")
 @click.option("--params", "-P", help="Query parameters to sign as well: name=value,name=value.")

@@ -6,6 +6,7 @@ densities become colours at the end. One px is 0.499 µm, so a nucleus is some 1
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,7 +93,7 @@ class Section:
         fat = value(x / np.float32(1900), y / np.float32(1900), self.seed + 4)
         keep = (fat > 0.74) & (self.tissue(x, y) > 0.25)
         keep &= np.array([self._outside_glands(float(a), float(b), 60) for a, b in zip(x, y, strict=True)])
-        return np.stack((x, y, 30 + 40 * points[:, 2]), axis=1)[keep]
+        return np.stack((x, y, 30 + 40 * points[:, 2]), axis=1).astype(np.float32)[keep]
 
     def _place_nuclei(self) -> _Nuclei:
         rows = [self._stroma_nuclei(), self._lymphocytes(), *(self._wall_nuclei(gland) for gland in self._glands)]
@@ -101,7 +102,13 @@ class Section:
         table = table[(self.tissue(x, y) > 0.12) & self._outside_vacuoles(x, y)]
         length = np.sqrt(table[:, 4] ** 2 + table[:, 5] ** 2)
         return _Nuclei(
-            table[:, 0], table[:, 1], table[:, 2], table[:, 3], table[:, 4] / length, table[:, 5] / length, table[:, 6]
+            table[:, 0],
+            table[:, 1],
+            table[:, 2],
+            table[:, 3],
+            (table[:, 4] / length).astype(np.float32),
+            (table[:, 5] / length).astype(np.float32),
+            table[:, 6],
         )
 
     def _stroma_nuclei(self) -> NDArray[np.float32]:
@@ -111,7 +118,9 @@ class Section:
         density = value(x / np.float32(420), y / np.float32(420), self.seed + 5)
         keep = random[:, 2] < density * np.float32(0.95)
         keep &= np.array([self._outside_glands(float(a), float(b)) for a, b in zip(x, y, strict=True)])
-        slope = (value(x / np.float32(500), y / np.float32(500), self.seed + 6) - 0.5) * 1.8 + (random[:, 3] - 0.5) * 0.8
+        slope = (value(x / np.float32(500), y / np.float32(500), self.seed + 6) - 0.5) * 1.8 + (
+            random[:, 3] - 0.5
+        ) * 0.8
         long = 8 + 6 * random[:, 4]
         table = (x, y, long, 2.8 + 2.2 * random[:, 5], np.ones_like(x), slope, 0.75 + 0.5 * random[:, 6])
         return np.stack(table, axis=1)[keep]
@@ -186,16 +195,18 @@ class Section:
             pixels[:, :, channel] = self._shade[steps]
         return pixels
 
-    def _coarse(self, field: object, left: int, top: int, width: int, height: int) -> Field:
+    def _coarse(self, field: Callable[[Field, Field], Field], left: int, top: int, width: int, height: int) -> Field:
         """A smooth field computed at every 8th px and interpolated between."""
         step = 8
-        x = (np.arange(width // step + 2, dtype=np.float32) * step + left)[np.newaxis, :]
-        y = (np.arange(height // step + 2, dtype=np.float32) * step + top)[:, np.newaxis]
-        rough: Field = field(np.broadcast_to(x, (y.shape[0], x.shape[1])), np.broadcast_to(y, (y.shape[0], x.shape[1])))  # type: ignore[operator]
-        part = (np.arange(step, dtype=np.float32) / step)
-        rows = (rough[:-1, np.newaxis, :] * (1 - part[np.newaxis, :, np.newaxis])
-                + rough[1:, np.newaxis, :] * part[np.newaxis, :, np.newaxis]).reshape(-1, rough.shape[1])  # fmt: skip
-        fine = (rows[:, :-1, np.newaxis] * (1 - part) + rows[:, 1:, np.newaxis] * part).reshape(rows.shape[0], -1)
+        across, down = width // step + 2, height // step + 2
+        x = np.arange(across, dtype=np.float32) * step + left
+        y = np.arange(down, dtype=np.float32) * step + top
+        rough = field(np.tile(x, (down, 1)), np.tile(y[:, np.newaxis], (1, across)))
+        part = np.arange(step, dtype=np.float32) / np.float32(step)
+        upper, lower = rough[:-1, np.newaxis, :], rough[1:, np.newaxis, :]
+        rows = (upper + (lower - upper) * part[:, np.newaxis]).reshape((down - 1) * step, across)
+        before, after = rows[:, :-1, np.newaxis], rows[:, 1:, np.newaxis]
+        fine = (before + (after - before) * part).reshape((down - 1) * step, (across - 1) * step)
         return fine[:height, :width].astype(np.float32)
 
     def _stroma(self, x: Field, y: Field, left: int, top: int, width: int, height: int) -> tuple[Field, Field]:
@@ -233,7 +244,9 @@ class Section:
             cells = value(dx / np.float32(6.5), dy / np.float32(6.5), self.seed + 21)
             cytoplasm = 0.40 + 0.20 * cells + 0.16 * np.clip((0.62 - ratio) * 6, 0, 1)
             rim = np.clip(1 - np.abs(ratio - 1.05) * 26, 0, 1) * np.float32(0.22)
-            secretion = np.clip(value(dx / np.float32(30), dy / np.float32(30), self.seed + 22) - np.float32(0.62), 0, 1)
+            secretion = np.clip(
+                value(dx / np.float32(30), dy / np.float32(30), self.seed + 22) - np.float32(0.62), 0, 1
+            )
             part = (slice(y0, y1), slice(x0, x1))
             eosin[part] = eosin[part] * (1 - wall) + cytoplasm * wall + rim
             haematoxylin[part] = haematoxylin[part] * (1 - wall) + np.float32(0.15) * wall

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from microtome.demo.paint import Section
+from microtome.model import Size
 from microtome.pixels import resample
 
 TILE = 256
@@ -30,7 +31,8 @@ def write_demo(path: Path, *, seed: int = 1, width: int = 8192, height: int = 61
     with path.open("wb") as file:
         writer = _Writer(file)
         quarter = np.full((-(-height // 4), -(-width // 4), 3), 255, np.uint8)
-        text = f"Aperio Image Library v12.0.15\r\n{width}x{height} [0,0 {width}x{height}] ({TILE}x{TILE}) JPEG/RGB Q={QUALITY}"
+        whole = f"{width}x{height}"
+        text = f"Aperio Image Library v12.0.15\r\n{whole} [0,0 {whole}] ({TILE}x{TILE}) JPEG/RGB Q={QUALITY}"
         facts = (
             f"|AppMag = 20|MPP = {MPP:.4f}|ScanScope ID = MICROTOME|Filename = microtome demo, seed {seed}"
             "|Title = Procedurally painted section|Date = 01/01/26|Time = 12:00:00"
@@ -73,7 +75,9 @@ def _cut(image: Pixels) -> Iterator[Pixels]:
 
 
 def _jpeg(image: Pixels) -> bytes:
-    return bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(image), level=QUALITY, colorspace="RGB", subsampling="420"))
+    return bytes(
+        imagecodecs.jpeg8_encode(np.ascontiguousarray(image), level=QUALITY, colorspace="RGB", subsampling="420")
+    )
 
 
 def _split(stream: bytes) -> tuple[bytes, bytes]:
@@ -167,8 +171,6 @@ def _longs(*values: int) -> tuple[int, bytes]:
 
 
 def _fit(image: Pixels, longest: int) -> Pixels:
-    from microtome.model import Size
-
     scale = longest / max(image.shape[:2])
     return resample.resize(image, Size(max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))))
 
@@ -215,5 +217,7 @@ def _macro(section: Pixels) -> Pixels:
     tissue = _fit(section, 420)[:390]
     top, left = (430 - tissue.shape[0]) // 2, 640
     part = glass[top : top + tissue.shape[0], left : left + tissue.shape[1]].astype(np.uint16)
-    glass[top : top + tissue.shape[0], left : left + tissue.shape[1]] = (part * tissue // 246).clip(0, 255).astype(np.uint8)
+    glass[top : top + tissue.shape[0], left : left + tissue.shape[1]] = (
+        (part * tissue // 246).clip(0, 255).astype(np.uint8)
+    )
     return glass

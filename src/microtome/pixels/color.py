@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,11 @@ _INTENTS = {
     "saturation": ImageCms.Intent.SATURATION,
     "absolute": ImageCms.Intent.ABSOLUTE_COLORIMETRIC,
 }
+
+
+def _srgb() -> Any:
+    make: Any = ImageCms.createProfile  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return make("sRGB")
 
 
 class IccTransform:
@@ -41,7 +46,7 @@ class IccTransform:
         try:
             opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             transform = ImageCms.buildTransform(
-                opened, ImageCms.createProfile("sRGB"), "RGB", "RGB", renderingIntent=_INTENTS[intent]
+                opened, ImageCms.ImageCmsProfile(_srgb()), "RGB", "RGB", renderingIntent=_INTENTS[intent]
             )
         except (ImageCms.PyCMSError, OSError, ValueError) as error:
             raise CorruptData("The slide's ICC profile cannot be used for RGB pixels") from error

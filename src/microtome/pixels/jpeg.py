@@ -186,6 +186,7 @@ class Completion:
     """
 
     __slots__ = ("_color", "_head", "_prefix", "_tables")
+    _color: ColorSpace
 
     def __init__(self, tables: bytes | None, sample: bytes, *, color: ColorSpace) -> None:
         self._tables, self._color = tables, color

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -48,10 +49,13 @@ class Server(uvicorn.Server):
                 server.close()
             for listening in sockets or []:
                 listening.close()
-            end = asyncio.get_running_loop().time() + self.drain
-            while self.server_state.connections and asyncio.get_running_loop().time() < end:
-                await asyncio.sleep(0.05)
+            await self._drained(asyncio.get_running_loop().time() + self.drain)
         await super().shutdown(None if self.drain > 0 else sockets)
+
+    async def _drained(self, end: float) -> None:
+        while self.server_state.connections and asyncio.get_running_loop().time() < end:
+            # uvicorn tells nobody when a connection ends
+            await asyncio.sleep(0.05)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM and SIGINT: finish. A second one does not wait."""
@@ -92,8 +96,8 @@ def listen(settings: Settings) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((settings.host, settings.port))
     listening.listen(BACKLOG)
-    listening.setblocking(False)
-    listening.set_inheritable(True)
+    listening.settimeout(0)
+    os.set_inheritable(listening.fileno(), True)  # noqa: FBT003
     return listening
 
 

@@ -66,7 +66,7 @@ class Worker:
 
 def work(settings: Settings, listening: socket.socket, folder: Path, pipe: Connection) -> None:
     """The life of a worker."""
-    from microtome.cli.logs import set_up
+    from microtome.server.logs import set_up
     from microtome.server.run import DRAIN_SECONDS, build
 
     set_up(verbose=settings.verbose)
@@ -99,7 +99,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Until told to stop; the exit status."""
-        self._waker.setblocking(False)
+        self._waker.settimeout(0)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import NamedTuple
 
 from microtome.model import EncodedTile, TileIndex
 from microtome.pixels.options import RenderOptions
 
 
-class TileKey(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TileKey:
     """Identity of one rendered tile: the slide's version, which tile, how it is encoded."""
 
     slide: str

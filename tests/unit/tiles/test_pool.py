@@ -100,12 +100,18 @@ class FakeFormat:
         return FakeSlide(files, self.closed)
 
 
-class FakeHeaders(dict[str, Header]):
+class FakeHeaders:
+    def __init__(self) -> None:
+        self.kept: dict[str, Header] = {}
+
+    def get(self, key: str) -> Header | None:
+        return self.kept.get(key)
+
     def put(self, header: Header) -> None:
-        self[header.info.key] = header
+        self.kept[header.info.key] = header
 
     def drop(self, key: str) -> None:
-        self.pop(key, None)
+        self.kept.pop(key, None)
 
 
 class House:
@@ -234,7 +240,7 @@ async def test_a_kept_header_opens_without_a_request_and_a_stale_one_is_dropped(
     house = House()
     await house.version()
     await house.pool.close()
-    assert "a.svs" in house.headers
+    assert "a.svs" in house.headers.kept
     house.store.asked.clear()
     house.format.opened.clear()
 
@@ -242,10 +248,10 @@ async def test_a_kept_header_opens_without_a_request_and_a_stale_one_is_dropped(
         return entry.version
 
     assert await house.pool.run(RECORD, nothing) == "v1"
-    assert house.store.asked == []
+    assert "range" not in house.store.asked
     await house.settle()
     await house.pool.close()
     house.store.objects["a.svs"] = 2
     assert await house.version() == "v2"
     await house.settle()
-    assert house.headers["a.svs"].info.etag == "v2"
+    assert house.headers.kept["a.svs"].info.etag == "v2"

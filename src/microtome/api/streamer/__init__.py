@@ -1,4 +1,4 @@
-"""The family ``streamer``: tiles, Deep Zoom, thumbnails, listing and the viewer, as wsi-streamer's clients know them."""
+"""The family ``streamer``: tiles, Deep Zoom, thumbnails, listing and viewer, as wsi-streamer's clients know them."""
 
 from microtome.api.streamer.context import Pages, StreamerContext
 from microtome.api.streamer.express import StreamerExpress

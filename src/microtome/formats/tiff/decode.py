@@ -153,8 +153,7 @@ def check_size(layout: Layout, size: Size) -> None:
 
 def complete(layout: Layout, data: bytes, size: Size) -> EncodedTile:
     """A compressed segment as an image of its own."""
-    assert layout.media_type is not None
-    media_type = layout.media_type
+    media_type = layout.media_type or ""
     if media_type == "image/jpeg":
         data = jpeg.complete(layout.jpeg_tables, data, color=layout.color)
     elif media_type == "image/j2c" and data[4:8] == b"jP  ":
@@ -239,7 +238,8 @@ def _meaning(layout: Layout, array: Samples) -> Samples:
             return array[:, :, :3]
         case tags.PALETTE:
             table = np.array(layout.palette, np.uint16).reshape(3, -1).T
-            return (table[array[:, :, 0]] >> 8).astype(np.uint8)
+            index = cast("NDArray[np.uint8]", array)[:, :, 0]
+            return (table[index] >> 8).astype(np.uint8)
         case tags.CMYK:
             ink = 255 - array[:, :, :4].astype(np.uint16)
             return (ink[:, :, :3] * ink[:, :, 3:4] // 255).astype(np.uint8)
@@ -247,5 +247,6 @@ def _meaning(layout: Layout, array: Samples) -> Samples:
             if layout.bits < 8:
                 array = (array.astype(np.uint16) * 255 // ((1 << layout.bits) - 1)).astype(np.uint8)
             if layout.photometric == tags.WHITE_IS_ZERO and layout.kind == "u":
-                return np.iinfo(cast("np.dtype[np.uint8]", array.dtype)).max - array
+                whole = cast("NDArray[np.uint8]", array)
+                return np.iinfo(whole.dtype).max - whole
             return array

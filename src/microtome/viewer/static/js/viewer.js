@@ -182,7 +182,7 @@ function paneButtons(index) {
 }
 
 function brokenPane(id, error) {
-  const titles = { missing: "This slide does not exist", unsupported: "This file is not supported", damaged: "This file is damaged", unauthorised: "This slide needs a signed link", unreachable: "The server does not answer" };
+  const titles = { missing: "This slide does not exist", unsupported: "This file cannot be read", damaged: "This file is damaged", unauthorised: "This slide needs a signed link", unreachable: "The server does not answer" };
   return make(
     "section",
     { class: "pane broken", "aria-label": `Slide ${id}` },

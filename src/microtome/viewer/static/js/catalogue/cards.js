@@ -111,13 +111,6 @@ export class Cards {
 }
 
 function reason(error) {
-  return (
-    {
-      unsupported: "Not supported",
-      damaged: "Damaged file",
-      missing: "No longer there",
-      unauthorised: "Needs a signed link",
-      unreachable: "No answer",
-    }[error.kind] ?? "Cannot be opened"
-  );
+  const short = { missing: "No longer there", unauthorised: "Needs a signed link", unreachable: "No answer" };
+  return short[error.kind] ?? `Cannot be read: ${error.message}`;
 }
