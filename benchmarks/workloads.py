@@ -196,7 +196,7 @@ def jpeg2000(bench: Bench, microtome: Server) -> None:
         return
     chosen = tiles(microtome.port, slide, 0, 600)
     with tifffile.TiffFile(bench.slides / slide) as file:
-        page = file.pages[0]
+        page = file.pages.first
         across = -(-page.imagewidth // page.tilewidth)
         streams: list[bytes] = []
         for x, y in chosen[:200]:

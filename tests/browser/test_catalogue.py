@@ -41,7 +41,7 @@ def test_says_why_a_slide_cannot_be_shown(visit: Visitor) -> None:
     visit.expect_failed_requests = True
     page = visit.catalogue()
     reason = card(page, "broken.svs").locator(".wrong")
-    expect(reason).to_have_text(re.compile("^Cannot be read: .*TIFF"))
+    expect(reason).to_have_text(re.compile("^Cannot be read: .+"))
     assert reason.get_attribute("title") in reason.inner_text()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, cast
 
 import click
 from rich.console import Console
@@ -79,7 +79,9 @@ def _print(described: dict[str, Any]) -> None:
     for name in ("slide", "format", "vendor", "mpp", "magnification", "channels", "dtype", "icc_profile_bytes"):
         value = described[name]
         if value is not None:
-            facts.add_row(name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+            facts.add_row(
+                name, ", ".join(map(str, cast("list[object]", value))) if isinstance(value, list) else str(value)
+            )
     for name, size in described["associated"].items():
         facts.add_row(name, f"{size[0]} x {size[1]} px")
     console.print(facts)

@@ -101,15 +101,8 @@ class Section:
         x, y = table[:, 0], table[:, 1]
         table = table[(self.tissue(x, y) > 0.12) & self._outside_vacuoles(x, y)]
         length = np.sqrt(table[:, 4] ** 2 + table[:, 5] ** 2)
-        return _Nuclei(
-            table[:, 0],
-            table[:, 1],
-            table[:, 2],
-            table[:, 3],
-            (table[:, 4] / length).astype(np.float32),
-            (table[:, 5] / length).astype(np.float32),
-            table[:, 6],
-        )
+        cos, sin = (table[:, 4] / length).astype(np.float32), (table[:, 5] / length).astype(np.float32)
+        return _Nuclei(table[:, 0], table[:, 1], table[:, 2], table[:, 3], cos, sin, table[:, 6])
 
     def _stroma_nuclei(self) -> NDArray[np.float32]:
         """Spindle-shaped, along the fibres."""
@@ -123,7 +116,7 @@ class Section:
         ) * 0.8
         long = 8 + 6 * random[:, 4]
         table = (x, y, long, 2.8 + 2.2 * random[:, 5], np.ones_like(x), slope, 0.75 + 0.5 * random[:, 6])
-        return np.stack(table, axis=1)[keep]
+        return np.stack(table, axis=1).astype(np.float32)[keep]
 
     def _lymphocytes(self) -> NDArray[np.float32]:
         """Small, round and dark, in crowds."""

@@ -11,9 +11,10 @@ the pinned minor version of uvicorn.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from microtome.api.express.prepared import Express
 
@@ -59,7 +60,7 @@ class ExpressProtocol(HttpToolsProtocol):
 
     def _check_idle(self) -> None:
         # One timer for each connection, moved only when it fires: a timer for each answer costs more than the answer.
-        busy = self.cycle is not None and not self.cycle.response_complete
+        busy = not self._is_idle()
         left = self._heard + self.timeout_keep_alive - self.loop.time()
         if busy or left > 0:
             self._idle = self.loop.call_later(self.timeout_keep_alive if busy else left, self._check_idle)
@@ -120,16 +121,21 @@ class ExpressProtocol(HttpToolsProtocol):
         self._take_the_ordinary_way()
 
     def _may_answer(self) -> bool:
-        parser, cycle = self.parser, self.cycle
+        parser: httptools.HttpRequestParser = self.parser  # pyright: ignore[reportAssignmentType]
         return (
             parser.get_method() == b"GET"
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
-            and (cycle is None or cycle.response_complete)
+            and self._is_idle()
             and not self.pipeline
             and not self.flow.write_paused
             and not self.transport.is_closing()
         )
+
+    def _is_idle(self) -> bool:
+        """Whether no ordinary answer is under way."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is None or cycle.response_complete
 
     def _take_the_ordinary_way(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -137,7 +143,7 @@ class ExpressProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)
         super().on_headers_complete()
-        if self.express.draining and self.cycle is not None:
+        if self.express.draining and not self._is_idle():
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:

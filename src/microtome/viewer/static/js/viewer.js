@@ -260,7 +260,14 @@ const actions = {
     showLink();
     rememberPlace();
   },
-  panel: () => showPanel(find("panel").hidden),
+  panel: () => {
+    showPanel(find("panel").hidden);
+    try {
+      localStorage.setItem("microtome.panel", find("panel").hidden ? "closed" : "open");
+    } catch {
+      // Not remembered.
+    }
+  },
   overview: () => document.body.classList.toggle("no-overview"),
   fullscreen: () => {
     if (document.fullscreenElement) void document.exitFullscreen();
@@ -276,11 +283,6 @@ function showPanel(open) {
   find("panel").hidden = !open;
   document.body.classList.toggle("with-panel", open);
   find("tool-panel").setAttribute("aria-expanded", String(open));
-  try {
-    localStorage.setItem("microtome.panel", open ? "open" : "closed");
-  } catch {
-    // Not remembered.
-  }
 }
 
 const picker = new Picker((id) => void compareWith(id));
