@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
@@ -37,15 +37,25 @@ def serve_command(folder: Path, port: int) -> list[str]:
     return [sys.executable, "-m", "microtome", "serve", str(folder), "--host", "127.0.0.1", "--port", str(port)]
 
 
+def closed_to_strangers(secret: str) -> dict[str, str]:
+    """Environment of a server that asks for signed links."""
+    return {"MICROTOME_AUTH_ENABLED": "true", "MICROTOME_AUTH_SECRET": secret}
+
+
 @contextmanager
-def serving(folder: Path, log: Path) -> Iterator[str]:
+def serving(folder: Path, log: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
     """The address of a server of ``folder``; it is stopped at the end."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:
-        process = subprocess.Popen(serve_command(folder, port), stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            serve_command(folder, port),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+        )
     try:
         wait_until_healthy(url, process, log)
         yield url

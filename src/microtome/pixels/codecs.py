@@ -76,7 +76,7 @@ def _check_size(tile: EncodedTile, max_pixels: int) -> None:
 
 def _decode_jpeg2000(tile: EncodedTile) -> Samples:
     array = cast("Samples", imagecodecs.jpeg2k_decode(tile.data))
-    if tile.color == "ycbcr" and array.ndim == 3 and array.shape[2] == 3:
+    if tile.color == "ycbcr" and array.ndim == 3 and array.shape[2] == 3 and headers.has_plain_components(tile.data):
         return ycbcr_to_rgb(cast("NDArray[np.uint8]", array))
     return array
 

@@ -28,6 +28,23 @@ def image_size(data: bytes, media_type: str) -> Size | None:
             return None
 
 
+def has_plain_components(data: bytes) -> bool:
+    """Whether a JPEG 2000 decoder leaves three components as they are stored.
+
+    It turns them into RGB itself when they are subsampled (XRsiz, YRsiz of SIZ, A.5.1), and has done so when the
+    multiple component transformation was used (COD, A.6.1).
+    """
+    at = data.find(_SIZ, 0, 1 << 16)
+    if at < 0:
+        return False
+    count = int.from_bytes(data[at + 40 : at + 42], "big")
+    sampling = data[at + 42 : at + 42 + 3 * min(count, 4)]
+    subsampled = any(step != 1 for n in range(0, len(sampling), 3) for step in sampling[n + 1 : n + 3])
+    coding = data.find(b"\xff\x52", at, at + (1 << 12))
+    transformed = coding >= 0 and data[coding + 8 : coding + 9] == b"\x01"
+    return not subsampled and not transformed
+
+
 def _jpeg2000(data: bytes) -> Size | None:
     """ISO 15444-1 Annex A.5.1: SIZ follows SOC at once; in a JP2 file (Annex I) it stands in the jp2c box."""
     at = 0 if data.startswith(_SIZ) else data.find(_SIZ, 0, 1 << 16) if data.startswith(_JP2) else -1

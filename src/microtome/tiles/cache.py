@@ -9,7 +9,7 @@ from microtome.model import EncodedTile
 
 
 class TileCache(Protocol):
-    """Encoded tiles by ``TileKey.digest()``, bounded in bytes. Neither method waits on anything slower than memory."""
+    """Encoded tiles by ``tile_key``, bounded in bytes. Neither method waits on anything slower than memory."""
 
     def get(self, digest: str) -> EncodedTile | None:
         """The tile, or None."""

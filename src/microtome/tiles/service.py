@@ -21,7 +21,7 @@ from microtome.pixels.color import IccTransform
 from microtome.pixels.options import RenderOptions
 from microtome.pixels.render import is_untouched, render
 from microtome.telemetry import Counters
-from microtome.tiles.answer import ImageAnswer, TileKey
+from microtome.tiles.answer import ImageAnswer, tile_key
 from microtome.tiles.cache import TileCache
 from microtome.tiles.pool import OpenSlide, SlidePool
 from microtome.tiles.region import covering, for_each_tile, read_region
@@ -80,7 +80,7 @@ class TileService:
         entry = self.pool.peek(record.key)
         if entry is None:
             return None
-        digest = TileKey(record.key, entry.version, index, options).digest()
+        digest = tile_key(record.key, entry.version, index, options)
         image = self.cache.get(digest)
         hit = image is not None
         if image is None:
@@ -98,7 +98,7 @@ class TileService:
 
         async def work(entry: OpenSlide) -> ImageAnswer:
             (await entry.slide.level(index.level)).check_tile(index)
-            digest = TileKey(record.key, entry.version, index, options).digest()
+            digest = tile_key(record.key, entry.version, index, options)
             return await self._answer(entry, digest, lambda: self._tile(entry, index, options))
 
         return await self.pool.run(record, work)
@@ -157,7 +157,7 @@ class TileService:
         async def work(entry: OpenSlide) -> ImageAnswer:
             scheme = await self._deep_zoom(entry)
             target = scheme.tile(level, column, row)
-            digest = TileKey(f"{record.key}\0dz", entry.version, TileIndex(level, column, row), options).digest()
+            digest = tile_key(f"{record.key}\0dz", entry.version, TileIndex(level, column, row), options)
             return await self._answer(
                 entry, digest, lambda: self._deep_zoom_tile(entry, scheme.downsample(level), target, options)
             )
@@ -201,7 +201,7 @@ class TileService:
         """The whole slide with its long side ``max_size`` px, from the nearest finer level, in one resampling."""
 
         async def work(entry: OpenSlide) -> ImageAnswer:
-            digest = TileKey(f"{record.key}\0thumbnail", entry.version, TileIndex(max_size, 0, 0), options).digest()
+            digest = tile_key(f"{record.key}\0thumbnail", entry.version, TileIndex(max_size, 0, 0), options)
             return await self._answer(entry, digest, lambda: self._thumbnail(entry, max_size, options))
 
         return await self.pool.run(record, work)
@@ -248,7 +248,7 @@ class TileService:
         """A picture beside the pyramid. Raises NotFound(what="associated image")."""
 
         async def work(entry: OpenSlide) -> ImageAnswer:
-            digest = TileKey(f"{record.key}\0associated {name}", entry.version, TileIndex(0, 0, 0), options).digest()
+            digest = tile_key(f"{record.key}\0associated {name}", entry.version, TileIndex(0, 0, 0), options)
 
             async def compute() -> EncodedTile:
                 return await self._rendered(entry, await entry.slide.read_associated(name), options)

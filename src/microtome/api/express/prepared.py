@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from microtome.caching import Cache
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A 200 answer and its 304.
 
     ``headers`` and ``not_modified`` are exactly what the ordinary way sends for the two, in order, lower case, without
@@ -40,7 +39,7 @@ class _Ready:
 
     def __init__(self, prepared: Prepared) -> None:
         self.head = _joined(prepared.headers)
-        self.not_modified = _joined(prepared.not_modified)
+        self.not_modified = prepared.not_modified
         self.body = prepared.body
         self.etag = prepared.etag
         self.fresh_until = prepared.fresh_until
@@ -48,11 +47,11 @@ class _Ready:
 
 
 def _joined(headers: Headers) -> bytes:
-    return b"".join(b"%b: %b\r\n" % header for header in headers)
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def _weigh(ready: _Ready) -> int:
-    return len(ready.head) + len(ready.not_modified) + len(ready.body)
+    return 2 * len(ready.head) + len(ready.body)
 
 
 class Express:
@@ -112,7 +111,7 @@ class Express:
             return b"".join((self._ok, ready.head, end, ready.body))
         if if_none_match == ready.etag:
             self.answered += 1
-            return b"".join((self._same, ready.not_modified, end))
+            return b"".join((self._same, _joined(ready.not_modified), end))
         return None  # several tags, weak ones, an old one: rare enough for the ordinary way
 
     def _ask(self, key: bytes | tuple[bytes, bytes], target: bytes, origin: bytes | None) -> _Ready | None:

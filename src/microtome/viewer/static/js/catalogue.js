@@ -24,7 +24,8 @@ function where() {
 }
 
 function addressOf({ folder = "", search: wanted = "" }) {
-  const query = new URLSearchParams(location.search); // credentials in the address stay
+  // A signature covers the address it was made for; what the page was given in return for it covers every folder.
+  const query = new URLSearchParams(page.query || location.search);
   query.delete("folder");
   query.delete("search");
   if (folder) query.set("folder", folder);
@@ -152,14 +153,14 @@ function errorState(error) {
     return state({
       symbol: "lock",
       title: "This server asks for signed links",
-      text: "The list of slides is not open here. Open the link to a slide that you were given; whoever runs the server can make one:",
+      text: "The list of slides is open to holders of a signed link, for as long as the link is good. Whoever runs the server can make one:",
       extra: [
         make(
           "ul",
           { class: "commands" },
-          make("li", {}, make("code", { text: "microtome sign --path /view/SLIDE --ttl 3600" }), make("span", { text: "a link to one slide, good for an hour" })),
+          make("li", {}, make("code", { text: "microtome sign --path /" }), make("span", { text: "a link to all of them" })),
+          make("li", {}, make("code", { text: "microtome sign --path /view/SLIDE" }), make("span", { text: "a link to one" })),
         ),
-        make("p", { text: error.message }),
       ],
     });
   if (error.kind === "unreachable")
@@ -233,4 +234,5 @@ function wire() {
 }
 
 wire();
+if (page.query) history.replaceState(null, "", addressOf(where()));
 open();

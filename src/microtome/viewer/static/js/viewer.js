@@ -1,6 +1,6 @@
 // The viewer page: one slide, or two side by side, and the tools that work on the one in use.
 
-import { ApiError, getJson, slidePath } from "./shared/api.js";
+import { ApiError, catalogueAddress, getJson, slidePath } from "./shared/api.js";
 import { icon, make, state, toast } from "./shared/dom.js";
 import { count, length } from "./shared/format.js";
 import { page } from "./shared/page.js";
@@ -294,6 +294,8 @@ function wire() {
   document.addEventListener("pointerdown", () => document.body.classList.remove("tabbing"));
   drawHelp(find("help-keys"));
   wireShortcuts(actions);
+  find("to-catalogue").href = catalogueAddress("");
+  find("to-folder").href = catalogueAddress(page.slide.slide_id.replace(/[^/]*$/, ""));
   for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => actions[button.dataset.do]());
   for (const button of document.querySelectorAll("[data-close]")) button.addEventListener("click", () => button.closest("dialog").close());
   for (const dialog of document.querySelectorAll("dialog"))

@@ -29,6 +29,13 @@ export const thumbnailAddress = (id, size) => address(`${slidePath(id)}/thumbnai
 export const associatedAddress = (id, name) => address(`${slidePath(id)}/associated/${encodeURIComponent(name)}`);
 export const viewAddress = (id) => `${page.base}/view/${encodeURIComponent(id)}${page.query ? `?${page.query}` : ""}`;
 
+/** The catalogue, at a folder ("" for the top), for those who may see it. */
+export function catalogueAddress(folder) {
+  const parts = folder ? [`folder=${encodeURIComponent(folder)}`] : [];
+  if (/^ct=/.test(page.query)) parts.push(page.query);
+  return `${page.base}/${parts.length ? `?${parts.join("&")}` : ""}`;
+}
+
 /** JSON from the server. Throws ApiError, or the AbortError of `signal`. */
 export async function getJson(path, params = {}, signal = undefined) {
   let response;
