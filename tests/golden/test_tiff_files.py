@@ -142,7 +142,9 @@ async def read(slide: Slide, info: SlideInfo, region: dict[str, Any]) -> NDArray
     return canvas[top % height : top % height + region["h"], left % width : left % width + region["w"]]
 
 
-@pytest.mark.parametrize(("key", "region"), regions() or [pytest.param("", {}, marks=pytest.mark.skip(reason="no data"))])
+@pytest.mark.parametrize(
+    ("key", "region"), regions() or [pytest.param("", {}, marks=pytest.mark.skip(reason="no data"))]
+)
 async def test_regions_look_like_openslide(key: str, region: dict[str, Any], testdata: Path) -> None:
     slide, info = await opened(testdata, key)
     try:

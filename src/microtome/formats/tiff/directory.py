@@ -21,6 +21,8 @@ from microtome.storage.pinned import PinnedObject
 
 WINDOW_BYTES = 64 * 1024
 """Read around a directory at once: its values and short arrays usually stand beside it."""
+FIRST_WINDOW_BYTES = 256 * 1024
+"""Read around the first one: with it come the offset arrays of a slide of 40000 x 30000 px."""
 MAX_DIRECTORIES = 1024
 MAX_SUB_IFDS = 64
 MAX_VALUE_BYTES = 16 << 20
@@ -90,11 +92,13 @@ class Directory:
         return bool(self.number(tags.NEW_SUBFILE_TYPE) & 1)
 
 
-async def read_directory(files: PinnedObject, header: FileHeader, offset: int) -> Directory:
+async def read_directory(
+    files: PinnedObject, header: FileHeader, offset: int, *, window: int = WINDOW_BYTES
+) -> Directory:
     """The directory at ``offset`` in one round trip when its values stand near it, two otherwise."""
     if not 0 < offset < files.size:
         raise CorruptData(f"A directory would be at {offset}, outside of the {files.size} bytes of the file")
-    data = await files.read(offset, offset + WINDOW_BYTES)
+    data = await files.read(offset, offset + window)
     needed = directory_bytes(entry_count(data, header, offset), header)
     if needed > len(data):
         data = await files.read(offset, offset + needed)

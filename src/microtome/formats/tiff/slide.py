@@ -10,7 +10,7 @@ import numpy as np
 from microtome.errors import CorruptData, InvalidRequest, NotFound, UnsupportedFormat
 from microtome.formats.tiff import description, pyramid, tags
 from microtome.formats.tiff.decode import MAX_DECODED_BYTES, layout
-from microtome.formats.tiff.directory import Directory, read_directory, walk
+from microtome.formats.tiff.directory import FIRST_WINDOW_BYTES, Directory, read_directory, walk
 from microtome.formats.tiff.ifd import FileHeader
 from microtome.formats.tiff.image import Image, StripImage, TiledImage, open_image
 from microtome.model import AssociatedImage, Channel, EncodedTile, Level, Raster, SlideInfo, TileIndex
@@ -45,6 +45,11 @@ class TiffSlide:
         self._complete: _Rest | None = None
         self._rest = asyncio.ensure_future(self._read_rest())
         self._arrays: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether directories or offset arrays are still being read in the background."""
+        return not self._rest.done() or (self._arrays is not None and not self._arrays.done())
 
     @property
     def base_is_unknown(self) -> bool:
@@ -167,7 +172,8 @@ class TiffSlide:
 
 async def open_slide(files: PinnedObject, header: FileHeader) -> TiffSlide:
     """Read the first directory and begin with the rest."""
-    slide = TiffSlide(files, header, await read_directory(files, header, header.first))
+    first = await read_directory(files, header, header.first, window=FIRST_WINDOW_BYTES)
+    slide = TiffSlide(files, header, first)
     if slide.base_is_unknown:
         try:
             await slide.info()
