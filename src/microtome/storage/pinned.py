@@ -87,6 +87,17 @@ class PinnedObject:
         data = self._known[i]
         return data[offset : offset + stop - start] if stop - self._starts[i] <= len(data) else None
 
+    def at_hand(self, start: int, stop: int) -> bytes:
+        """As much of ``[start, stop)``, from its beginning, as stands in the header bytes."""
+        i = bisect_right(self._starts, start) - 1
+        if i < 0:
+            return b""
+        offset = start - self._starts[i]
+        data = self._known[i][offset : offset + stop - start]
+        if data and self._touched is not None:
+            self._touched.append((start, start + len(data)))
+        return data
+
     def peek(self, start: int, stop: int) -> bytes | None:
         """``[start, stop)`` if it can be had without waiting, else None."""
         return self.store.peek(self.info.key, start, stop, etag=self.info.etag)

@@ -4,6 +4,9 @@ Nothing of a request but the slide's id and what the application configures goes
 Pages hold no inline script or style, so they can be sent under ``content_security_policy()``. Addresses begin with
 ``config["base"]``, the path a proxy puts before ours; without one they are relative (a page at ``/view/{id}`` finds the
 rest at ``../``), so that a proxy may cut off a path we know nothing of. The Host header plays no part.
+
+``config`` of a page: ``base`` as above; ``query``, credentials such as ``vt=...&exp=...`` that the page appends to its
+requests; ``version``, shown at the foot of the page. Each may be left out.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from string import Template
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from microtome.model import SlideInfo
@@ -43,18 +46,6 @@ class StaticFile(NamedTuple):
     body: bytes
     media_type: str
     etag: str
-
-
-class PageConfig(TypedDict, total=False):
-    """What the application tells a page.
-
-    ``base``: path prefix of every address, without a slash at its end. ``query``: credentials to append to the
-    requests of the page, such as ``vt=...&exp=...``. ``version``: shown in the page's footer.
-    """
-
-    base: str
-    query: str
-    version: str
 
 
 def content_security_policy(frame_ancestors: str = "'self'") -> str:

@@ -98,10 +98,12 @@ async def read_directory(
     """The directory at ``offset`` in one round trip when its values stand near it, two otherwise."""
     if not 0 < offset < files.size:
         raise CorruptData(f"A directory would be at {offset}, outside of the {files.size} bytes of the file")
-    data = await files.read(offset, offset + window)
-    needed = directory_bytes(entry_count(data, header, offset), header)
-    if needed > len(data):
-        data = await files.read(offset, offset + needed)
+    data = files.at_hand(offset, offset + window)
+    if len(data) < header.count_bytes or len(data) < directory_bytes(entry_count(data, header, offset), header):
+        data = await files.read(offset, offset + window)
+        needed = directory_bytes(entry_count(data, header, offset), header)
+        if needed > len(data):
+            data = await files.read(offset, offset + needed)
     entries, following = parse_directory(data, header, offset)
     wanted = [entry for tag, entry in entries.items() if tag in tags.WANTED and entry.nbytes]
     raw = await asyncio.gather(*(_value_bytes(files, entry) for entry in wanted))
