@@ -21,10 +21,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Allowed. ``expires``: unix time in s after which it is not, None for ever. ``private``: for this caller only."""
+    """Allowed. ``expires``: unix time in s after which it is not, None for ever. ``private``: for this caller only.
+
+    ``by_token``: it was a token that allowed it. What is made of it must not outlive it.
+    """
 
     expires: float | None = None
     private: bool = False
+    by_token: bool = False
 
 
 PUBLIC = Grant()
@@ -39,10 +43,10 @@ class Authenticator(Protocol):
         """May this request have what it asks for?"""
         ...
 
-    def slide_query(self, slide_id: str) -> str:
+    def slide_query(self, slide_id: str, grant: Grant = PUBLIC) -> str:
         """Query parameters that let a page ask for everything of one slide; empty when none are needed."""
         ...
 
-    def catalogue_query(self) -> str:
+    def catalogue_query(self, grant: Grant = PUBLIC) -> str:
         """Query parameters that let a page list and open everything; empty when none are needed."""
         ...

@@ -14,10 +14,10 @@ class NoAuthentication:
         """Always."""
         return PUBLIC
 
-    def slide_query(self, slide_id: str) -> str:
+    def slide_query(self, slide_id: str, grant: Grant = PUBLIC) -> str:
         """Nothing is needed."""
         return ""
 
-    def catalogue_query(self) -> str:
+    def catalogue_query(self, grant: Grant = PUBLIC) -> str:
         """Nothing is needed."""
         return ""

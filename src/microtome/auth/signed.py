@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import quote, unquote_to_bytes
 
-from microtome.auth.base import Claim, Grant
+from microtome.auth.base import PUBLIC, Claim, Grant
 from microtome.errors import InvalidRequest, Unauthenticated
 
 MIN_SECRET_BYTES = 16
@@ -114,15 +114,21 @@ class SignedUrls:
         self._secrets = [check_secret(secret) for secret in secrets]
         self._now = now
 
-    def slide_query(self, slide_id: str) -> str:
-        """A viewer token for one slide, valid for an hour."""
-        expiry = int(self._now()) + TOKEN_SECONDS
+    def slide_query(self, slide_id: str, grant: Grant = PUBLIC) -> str:
+        """A viewer token for one slide, valid for an hour, or as long as the token that asked for it."""
+        expiry = self._expiry_of(grant)
         return f"vt={viewer_token(self._secrets[0], slide_id, expiry)}&exp={expiry}"
 
-    def catalogue_query(self) -> str:
-        """A catalogue token, valid for an hour."""
-        expiry = int(self._now()) + TOKEN_SECONDS
+    def catalogue_query(self, grant: Grant = PUBLIC) -> str:
+        """A catalogue token, valid for an hour, or as long as the token that asked for it."""
+        expiry = self._expiry_of(grant)
         return f"ct={catalogue_token(self._secrets[0], expiry)}&exp={expiry}"
+
+    def _expiry_of(self, grant: Grant) -> int:
+        # A page that is loaded again and again must not keep its visitor in for ever.
+        if grant.by_token and grant.expires is not None:
+            return int(grant.expires)
+        return int(self._now()) + TOKEN_SECONDS
 
     def authorise(self, claim: Claim) -> Grant:
         """Check in the order that callers rely on: form, presence, expiry, then the signature in constant time."""
@@ -148,7 +154,7 @@ class SignedUrls:
         matches = [hmac.compare_digest(bytes.fromhex(given), bytes.fromhex(each)) for each in expected]
         if not any(matches):
             raise Unauthenticated("The signature does not fit this URL", reason="invalid_signature")
-        return Grant(expires=float(expiry), private=True)
+        return Grant(expires=float(expiry), private=True, by_token=given is not signed)
 
 
 def _single(pairs: Pairs) -> dict[str, str]:

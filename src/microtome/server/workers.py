@@ -90,7 +90,7 @@ class Supervisor:
         self._settings = settings
         self._listening = listening
         self._ready = ready
-        self._folder = Path(tempfile.mkdtemp(prefix="microtome-", dir=_memory_folder()))
+        self._folder = Path(tempfile.mkdtemp(prefix="microtome-", dir=_memory_folder(settings.cache_tiles)))
         self._workers: list[Worker] = []
         self._pause = 0.0
         self._stop = False
@@ -193,6 +193,11 @@ class Supervisor:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _memory_folder() -> str | None:
-    """A file system in memory for the shared cache, when there is one."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - the folder in it is our own
+def _memory_folder(budget: int) -> str | None:
+    """A file system in memory for the shared cache, when there is one with room: a full one would end the workers."""
+    folder = "/dev/shm"  # noqa: S108 - the folder made in it is our own
+    try:
+        free = os.statvfs(folder)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) and free.f_bavail * free.f_frsize > 3 * budget + (128 << 20) else None

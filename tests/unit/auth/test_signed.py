@@ -130,6 +130,16 @@ def test_rotation_accepts_old_secrets_and_signs_with_the_first() -> None:
     assert urls(new).authorise(Claim(b"/tiles/a.svs/0/0/0", token.encode(), "a.svs")).private
 
 
+def test_a_token_cannot_renew_itself() -> None:
+    signer = urls(now=1000)
+    token = signer.slide_query("a.svs")
+    grant = urls(now=2000).authorise(Claim(b"/view/a.svs", token.encode(), "a.svs"))
+    assert urls(now=2000).slide_query("a.svs", grant) == token
+    catalogue = signer.catalogue_query()
+    grant = urls(now=2000).authorise(Claim(b"/", catalogue.encode()))
+    assert urls(now=2000).catalogue_query(grant) == catalogue
+
+
 @pytest.mark.parametrize("secrets", [(), ("short",), ("long-enough-secret!", "short")])
 def test_weak_secrets_are_refused(secrets: tuple[str, ...]) -> None:
     with pytest.raises(InvalidRequest):

@@ -19,7 +19,7 @@ from microtome.api.raw import U8, U32, U64, BadText, Query, RawRoute, raw_path, 
 from microtome.api.streamer import openapi
 from microtome.api.streamer.context import Headers, StreamerContext
 from microtome.api.streamer.image import image_headers, not_modified_headers, quoted
-from microtome.auth.base import Grant
+from microtome.auth.base import PUBLIC, Grant
 from microtome.errors import CorruptData, InvalidRequest, MicrotomeError, NotFound, Unauthenticated
 from microtome.model import SlideRecord, TileIndex
 from microtome.pixels.options import OutputType, RenderOptions
@@ -282,9 +282,10 @@ class _Handlers:
     async def view(self, request: Request) -> Response:
         """The viewer of a slide."""
         slide_id = segment(request, "slide_id")
+        grant = PUBLIC
         try:
             if self._context.auth.enabled and not self._context.public_view:
-                self._context.grant(raw_path(request.scope), request.scope["query_string"], slide_id)
+                grant = self._context.grant(raw_path(request.scope), request.scope["query_string"], slide_id)
             record = self._context.catalog.resolve(slide_id)
             info = await unless_gone(request, self._context.service.info(record))
         except MicrotomeError as error:
@@ -294,7 +295,7 @@ class _Handlers:
             title = "This link is not valid" if isinstance(error, Unauthenticated) else "This slide cannot be shown"
             page = self._context.pages.error_page(found.status, title, error.message, config=self._config(""))
             return self._page(page, found.status)
-        config = self._config(self._context.auth.slide_query(slide_id))
+        config = self._config(self._context.auth.slide_query(slide_id, grant))
         return self._page(self._context.pages.slide_page(slide_id, info, config=config))
 
     async def catalogue(self, request: Request) -> Response:
@@ -302,8 +303,8 @@ class _Handlers:
         query = ""
         if self._context.auth.enabled:
             try:
-                self._context.grant(raw_path(request.scope), request.scope["query_string"])
-                query = self._context.auth.catalogue_query()
+                grant = self._context.grant(raw_path(request.scope), request.scope["query_string"])
+                query = self._context.auth.catalogue_query(grant)
             except Unauthenticated:
                 query = ""
         return self._page(self._context.pages.catalogue_page(self._config(query)))
