@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
 
 import pytest
 
@@ -105,7 +106,7 @@ def slide(ifd_at: int, size: int, *, further: int = 3) -> SparseStore:
         pieces[at + 1024] = struct.pack(f"<{tiles}Q", *offsets) + struct.pack(f"<{tiles}I", *[len(JPEG)] * tiles)
 
     places = [ifd_at, *((300 + 20 * n) << 20 for n in range(further)), 0]
-    for number, (at, following) in enumerate(zip(places, places[1:], strict=False)):
+    for number, (at, following) in enumerate(pairwise(places)):
         directory(at, 40000 // 4**number, 30000 // 4**number, following)
     for n in range(TILES):
         pieces[data_at + 1000 * n] = JPEG
