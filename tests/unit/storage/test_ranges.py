@@ -77,7 +77,7 @@ async def test_together_is_cancelled_together() -> None:
             running -= 1
 
     task = asyncio.ensure_future(together([waits(), waits()]))
-    while running < 2:  # noqa: ASYNC110 - turns of the loop, not time
+    while running < 2:
         await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

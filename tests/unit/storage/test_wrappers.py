@@ -53,7 +53,7 @@ class Gate(Wrapper):
             raise self.error
 
     async def until_waiting(self, number: int) -> None:
-        while self.waiting < number:  # noqa: ASYNC110 - turns of the loop, not time
+        while self.waiting < number:
             await asyncio.sleep(0)
 
 
@@ -192,7 +192,7 @@ async def test_when_all_have_left_the_request_ends(memory: MemoryStore) -> None:
     for reader in readers:
         reader.cancel()
     await asyncio.gather(*readers, return_exceptions=True)
-    while gate.waiting:  # noqa: ASYNC110 - turns of the loop, not time
+    while gate.waiting:
         await asyncio.sleep(0)
     assert memory.requests == 0
     gate.open.set()
