@@ -409,8 +409,8 @@ def test_fits_a_phone_and_takes_touch(visit: Visitor) -> None:
     for kind, at in (("touchStart", x + 60), ("touchMove", x + 20), ("touchMove", x - 40), ("touchEnd", None)):
         points = [] if at is None else [{"x": at, "y": y}]
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-    after = until(page, lambda: view(page)[0], lambda now: now > before[0] + 50)
-    assert after > before[0] + 50
+    after = until(page, lambda: view(page)[0], lambda now: now > before[0] + 20)
+    assert after > before[0] + 20
 
 
 def test_reduced_motion_moves_at_once(visit: Visitor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import AsyncGenerator
@@ -51,6 +52,12 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": text})
 
 
+async def close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
 class Serving:
     """A running server, its express lane, and raw connections to it."""
 
@@ -65,7 +72,7 @@ class Serving:
             await writer.drain()
             await asyncio.sleep(0)
         found = [await self._answer(reader, head=b"HEAD" in pieces[0]) for _ in range(answers)]
-        writer.close()
+        await close(writer)
         return found
 
     async def _answer(self, reader: asyncio.StreamReader, *, head: bool) -> bytes:
@@ -174,7 +181,7 @@ async def test_a_client_that_does_not_read_is_not_written_to_without_end(serving
         start = await reader.readuntil(b"\r\n\r\n")
         assert start.startswith(b"HTTP/1.1 200")
         await reader.readexactly(len(BODY))
-    writer.close()
+    await close(writer)
 
 
 async def test_garbage_is_refused_and_the_server_lives_on(serving: Serving) -> None:
@@ -183,7 +190,7 @@ async def test_garbage_is_refused_and_the_server_lives_on(serving: Serving) -> N
         writer.write(garbage)
         async with asyncio.timeout(10):
             assert (await reader.read(12)).startswith(b"HTTP/1.1 400")
-        writer.close()
+        await close(writer)
     assert len(await serving.exchange(get(), answers=1)) == 1
 
 
@@ -195,7 +202,7 @@ async def test_a_draining_server_closes_each_connection_behind_its_answer(servin
         async with asyncio.timeout(10):
             answer = await reader.read()
         assert b"connection: close" in answer
-        writer.close()
+        await close(writer)
 
 
 async def test_expired_and_stale_answers_are_not_given() -> None:

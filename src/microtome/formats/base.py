@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from microtome.model import EncodedTile, Level, Raster, SlideInfo, TileIndex
@@ -29,6 +30,10 @@ class Slide(Protocol):
 
     def peek_tile(self, index: TileIndex) -> EncodedTile | None:
         """The stored tile if it can be had at once, without waiting or decoding, else None. Never raises."""
+        ...
+
+    def prefetch(self, indices: Sequence[TileIndex]) -> None:
+        """A hint that these tiles will probably be asked for soon. Ignores what does not exist. Never raises."""
         ...
 
     async def read_associated(self, name: str) -> EncodedTile | Raster:

@@ -21,8 +21,12 @@ from microtome.settings import Settings
 from microtome.telemetry import logger
 
 BACKLOG = 2048
+BACKLOG_SECONDS = 0.1
+"""How long connections are still taken after the end was asked for."""
+STOP_SECONDS = 0.3
+"""How long a stopping server waits for a request on an open connection before it closes it."""
 DRAIN_SECONDS = 2.0
-"""While a worker is replaced it answers on connections it has, and asks their clients to come back to its successor."""
+"""The same for a worker that has a successor: its clients are asked to come back, and find the new one."""
 
 
 class Server(uvicorn.Server):
@@ -32,8 +36,8 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._express = express
         self._ready = ready
-        self.drain = 0.0
-        """Seconds for which further requests on open connections are still answered after the end was asked for."""
+        self.drain = STOP_SECONDS
+        """Seconds for which requests on open connections are still answered after the end was asked for."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, then tell so."""
@@ -42,20 +46,26 @@ class Server(uvicorn.Server):
             self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop to listen, answer what comes on open connections for a while, then let requests in flight finish."""
+        """Answer what has been sent, take no new connections, then let requests in flight finish.
+
+        From the first moment every answer asks its client to close. Connections that wait in the backlog are still
+        taken for a moment: their requests may have been sent already.
+        """
+        loop = asyncio.get_running_loop()
         self._express.draining = True
-        if self.drain > 0:
-            for server in self.servers:
-                server.close()
-            for listening in sockets or []:
-                listening.close()
-            await self._drained(asyncio.get_running_loop().time() + self.drain)
-        await super().shutdown(None if self.drain > 0 else sockets)
+        await asyncio.sleep(BACKLOG_SECONDS)
+        for server in self.servers:
+            server.close()
+        for listening in sockets or []:
+            listening.close()
+        await self._drained(loop.time() + self.drain)
+        await super().shutdown(None)
 
     async def _drained(self, end: float) -> None:
-        while self.server_state.connections and asyncio.get_running_loop().time() < end:
+        loop = asyncio.get_running_loop()
+        while self.server_state.connections and loop.time() < end and not self.force_exit:
             # uvicorn tells nobody when a connection ends
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.02)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM and SIGINT: finish. A second one does not wait."""

@@ -41,6 +41,11 @@ class Store(Protocol):
     that begins behind it gives no bytes.
     """
 
+    @property
+    def distant(self) -> bool:
+        """Whether every read costs a round trip, so that reading ahead gains something."""
+        ...
+
     async def head(self, key: str) -> ObjectInfo:
         """Size and ETag of the object now."""
         ...
@@ -59,6 +64,10 @@ class Store(Protocol):
 
     def peek(self, key: str, start: int, stop: int, *, etag: str) -> bytes | None:
         """The bytes if they can be had without waiting (memory, cache, page cache), else None. Never blocks."""
+        ...
+
+    def prefetch(self, key: str, ranges: Sequence[tuple[int, int]], *, etag: str) -> None:
+        """A hint that these bytes will probably be asked for soon. Does nothing unless ``distant``."""
         ...
 
     def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:

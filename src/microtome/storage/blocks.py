@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from microtome.caching import Cache
@@ -13,6 +14,8 @@ from microtome.storage.wrapper import Wrapper
 
 BLOCK_SIZE = 256 * 1024
 BYPASS_BLOCKS = 32
+AHEAD_BYTES = 16 * 1024 * 1024
+"""The most that is read ahead at a time."""
 
 
 class BlockCache(Wrapper):
@@ -29,6 +32,8 @@ class BlockCache(Wrapper):
         self._size = block_size
         self._longest = bypass * block_size
         self._blocks: Cache[tuple[str, str, int], RangeResult] = Cache(budget, weigh=lambda block: len(block.data))
+        self._ahead: set[asyncio.Task[RangeResult]] = set()
+        self._most_ahead = min(budget // 4, AHEAD_BYTES) // block_size
 
     @property
     def blocks(self) -> Cache[tuple[str, str, int], RangeResult]:
@@ -39,15 +44,40 @@ class BlockCache(Wrapper):
         """The bytes, out of blocks when the read is pinned."""
         check_range(start, stop)
         if etag is None or stop - start > self._longest:
-            return await self._store.get_range(key, start, stop, etag=etag)
+            result = await self._store.get_range(key, start, stop, etag=etag)
+            self._keep(result)
+            return result
         first, last = self._span(start, stop)
         blocks = await together([self._block(key, etag, index) for index in range(first, last + 1)])
         return RangeResult(self._cut(blocks, start, stop), start, blocks[0].info)
+
+    async def get_suffix(self, key: str, length: int) -> RangeResult:
+        """The last bytes; the whole blocks among them are kept."""
+        result = await self._store.get_suffix(key, length)
+        self._keep(result)
+        return result
 
     async def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]], *, etag: str) -> list[bytes]:
         """The ranges in the order asked; all missing blocks are asked at the same time."""
         results = await together([self.get_range(key, start, stop, etag=etag) for start, stop in ranges])
         return [result.data for result in results]
+
+    def prefetch(self, key: str, ranges: Sequence[tuple[int, int]], *, etag: str) -> None:
+        """Begin to read the blocks of these ranges, as many as may be under way; failures are not told."""
+        wanted = {index for start, stop in ranges for first, last in (self._span(start, stop),)
+                  for index in range(first, last + 1)}  # fmt: skip
+        for index in sorted(wanted):
+            if len(self._ahead) >= self._most_ahead:
+                return
+            if (key, etag, index) not in self._blocks:
+                task = asyncio.ensure_future(self._block(key, etag, index))
+                self._ahead.add(task)
+                task.add_done_callback(self._arrived)
+
+    def _arrived(self, task: asyncio.Task[RangeResult]) -> None:
+        self._ahead.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever really needs the block hears of it when asking
 
     def peek(self, key: str, start: int, stop: int, *, etag: str) -> bytes | None:
         """The bytes if all their blocks are here."""
@@ -65,8 +95,23 @@ class BlockCache(Wrapper):
 
     async def close(self) -> None:
         """Forget the blocks and close the store below."""
+        for task in self._ahead:
+            task.cancel()
+        await asyncio.gather(*self._ahead, return_exceptions=True)
         self._blocks.clear()
         await super().close()
+
+    def _keep(self, result: RangeResult) -> None:
+        """Keep the whole blocks of a longer answer, unless it would sweep the cache."""
+        stop = result.start + len(result.data)
+        if len(result.data) > self._longest:
+            return
+        info = result.info
+        for index in range(-(-result.start // self._size), -(-stop // self._size)):
+            start = index * self._size
+            if min(start + self._size, info.size) <= stop:
+                data = result.data[start - result.start : start - result.start + self._size]
+                self._blocks.put((info.key, info.etag, index), RangeResult(data, start, info))
 
     def _span(self, start: int, stop: int) -> tuple[int, int]:
         return start // self._size, max(start, stop - 1) // self._size

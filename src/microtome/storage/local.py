@@ -107,6 +107,11 @@ class LocalStore:
         self._clock = clock
         self._files: Cache[str, _OpenFile] = Cache(open_files, weigh=lambda _: 1, overhead=0)
 
+    @property
+    def distant(self) -> bool:
+        """No."""
+        return False
+
     async def head(self, key: str) -> ObjectInfo:
         """Size and ETag of the file that is at this path now."""
         file = await asyncio.to_thread(self._open, key)
@@ -144,6 +149,9 @@ class LocalStore:
         ):
             return None
         return file.read_now(start, stop)
+
+    def prefetch(self, key: str, ranges: Sequence[tuple[int, int]], *, etag: str) -> None:
+        """Nothing to gain: the operating system reads ahead."""
 
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:
         """Pages of files in bytewise key order."""

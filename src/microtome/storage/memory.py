@@ -55,6 +55,11 @@ class MemoryStore:
         """Remove an object if it is there."""
         self._objects.pop(key, None)
 
+    @property
+    def distant(self) -> bool:
+        """No."""
+        return False
+
     async def head(self, key: str) -> ObjectInfo:
         """Size and ETag."""
         self.log.append(Request("head", key))
@@ -81,6 +86,9 @@ class MemoryStore:
             return None
         self.peeks += 1
         return found[0][start:stop]
+
+    def prefetch(self, key: str, ranges: Sequence[tuple[int, int]], *, etag: str) -> None:
+        """Nothing to gain: everything is here."""
 
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:
         """Pages of objects in bytewise key order."""

@@ -17,7 +17,8 @@ from microtome.storage.base import ObjectInfo, Store
 
 HEAD_BYTES = 256 * 1024
 """Enough for the first directory of most slides and, where it leads the file, its offset arrays."""
-TAIL_BYTES = 256 * 1024
+TAIL_BYTES = 1024 * 1024
+"""Enough for the last directories and the coarsest level of slides that are written from front to back."""
 _SIGNATURE_BYTES = 4096
 
 
@@ -101,6 +102,10 @@ class PinnedObject:
     def peek(self, start: int, stop: int) -> bytes | None:
         """``[start, stop)`` if it can be had without waiting, else None."""
         return self.store.peek(self.info.key, start, stop, etag=self.info.etag)
+
+    def prefetch(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """A hint that these ranges will probably be asked for soon."""
+        self.store.prefetch(self.info.key, ranges, etag=self.info.etag)
 
     async def read(self, start: int, stop: int) -> bytes:
         """``[start, stop)`` of this version, cut at the end of the object."""

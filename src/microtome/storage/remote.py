@@ -51,6 +51,11 @@ class RemoteStore:
         self._client = client
         self._can_list = can_list
 
+    @property
+    def distant(self) -> bool:
+        """Yes."""
+        return True
+
     async def head(self, key: str) -> ObjectInfo:
         """Size and ETag of the object now."""
         check_key(key)
@@ -100,6 +105,9 @@ class RemoteStore:
     def peek(self, key: str, start: int, stop: int, *, etag: str) -> bytes | None:
         """Nothing is at hand here."""
         return None
+
+    def prefetch(self, key: str, ranges: Sequence[tuple[int, int]], *, etag: str) -> None:
+        """Nothing to gain: nothing is kept here, ``BlockCache`` does."""
 
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:
         """Pages of objects. Raises UnsupportedFormat for stores that cannot list, or not in the order of keys."""

@@ -13,6 +13,11 @@ class Wrapper:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    @property
+    def distant(self) -> bool:
+        """As the store below."""
+        return self._store.distant
+
     async def head(self, key: str) -> ObjectInfo:
         """As the store below."""
         return await self._store.head(key)
@@ -32,6 +37,10 @@ class Wrapper:
     def peek(self, key: str, start: int, stop: int, *, etag: str) -> bytes | None:
         """As the store below."""
         return self._store.peek(key, start, stop, etag=etag)
+
+    def prefetch(self, key: str, ranges: Sequence[tuple[int, int]], *, etag: str) -> None:
+        """As the store below."""
+        self._store.prefetch(key, ranges, etag=etag)
 
     def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:
         """As the store below."""

@@ -22,6 +22,7 @@ from microtome.model import SlideRecord
 from microtome.storage.base import Store
 from microtome.storage.pinned import Header, PinnedObject
 from microtome.telemetry import Counters, logger
+from microtome.tiles.readahead import ReadAhead
 
 T = TypeVar("T")
 
@@ -54,6 +55,10 @@ class OpenSlide:
     retired: bool = False
     closed: bool = False
     used: float = field(default=0.0)
+    ahead: ReadAhead = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ahead = ReadAhead(self.slide, active=self.files.store.distant)
 
     @property
     def version(self) -> str:

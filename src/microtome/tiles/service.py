@@ -89,6 +89,7 @@ class TileService:
             image = entry.slide.peek_tile(index)
             if image is None or not is_untouched(image, options):
                 return None
+            entry.ahead.visit(index)
             self.counters.add("tiles.untouched")
             self.cache.put(digest, image)
         return ImageAnswer(image, digest, hit, entry.checked + self.pool.revalidate)
@@ -97,7 +98,10 @@ class TileService:
         """A tile of a native level, padding of edge tiles included. Raises InvalidRequest(level or tile)."""
 
         async def work(entry: OpenSlide) -> ImageAnswer:
-            (await entry.slide.level(index.level)).check_tile(index)
+            level = await entry.slide.level(index.level)
+            level.check_tile(index)
+            entry.ahead.learn(index.level, level)
+            entry.ahead.visit(index)
             digest = tile_key(record.key, entry.version, index, options)
             return await self._answer(entry, digest, lambda: self._tile(entry, index, options))
 

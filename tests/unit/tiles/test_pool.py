@@ -52,6 +52,13 @@ class FakeStore:
     def peek(self, key: str, start: int, stop: int, *, etag: str) -> bytes | None:
         return None
 
+    @property
+    def distant(self) -> bool:
+        return False
+
+    def prefetch(self, key: str, ranges: Sequence[tuple[int, int]], *, etag: str) -> None:
+        return None
+
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:
         yield [self._info(key) for key in sorted(self.objects) if key.startswith(prefix) and key > after]
 
@@ -75,6 +82,9 @@ class FakeSlide:
         return EncodedTile(result.data, "image/jpeg", Size(10, 10), "rgb")
 
     def peek_tile(self, index: TileIndex) -> EncodedTile | None:
+        return None
+
+    def prefetch(self, indices: Sequence[TileIndex]) -> None:
         return None
 
     async def read_associated(self, name: str) -> EncodedTile | Raster:

@@ -19,8 +19,8 @@ from microtome.formats.tiff.ifd import (
 from microtome.model import Size
 from microtome.storage.pinned import PinnedObject
 
-WINDOW_BYTES = 64 * 1024
-"""Read around a directory at once: its values and short arrays usually stand beside it."""
+WINDOW_BYTES = 128 * 1024
+"""Read around a directory at once: its values and short arrays usually stand beside it, often the next one, too."""
 FIRST_WINDOW_BYTES = 256 * 1024
 """Read around the first one: with it come the offset arrays of a slide of 40000 x 30000 px."""
 MAX_DIRECTORIES = 1024

@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 
 from microtome.caching import Cache
-from microtome.errors import CorruptData, LimitExceeded
+from microtome.errors import CorruptData, LimitExceeded, MicrotomeError
 from microtome.formats.tiff import decode, tags
 from microtome.formats.tiff.directory import Directory
 from microtome.formats.tiff.segments import Segments
@@ -64,6 +64,15 @@ class TiledImage:
         except Exception:  # noqa: BLE001 - peeking never raises; read_tile says what is wrong
             return None
 
+    def place(self, index: TileIndex) -> tuple[int, int] | None:
+        """The bytes ``[start, stop)`` of a tile of the first plane, when known without reading. Never raises."""
+        try:
+            self.level.check_tile(index)
+            found = self.segments.at_hand(index.row * self.level.columns + index.column)
+        except MicrotomeError:
+            return None
+        return (found[0], found[0] + found[1]) if found and found != (0, 0) else None
+
     async def read(self, index: TileIndex) -> EncodedTile | Raster:
         """The tile as stored if it is a complete image, else its samples."""
         self.level.check_tile(index)
@@ -107,6 +116,10 @@ class StripImage:
             decode.check_size(self._layout, Size(level.size.width, self._rows))
         decode.check_size(self._layout, Size(level.size.width, min(height, level.tile_size.height)))
         self._decoded: Cache[tuple[int, int], Raster] = Cache(_STRIPS_BUDGET, weigh=lambda raster: raster.array.nbytes)
+
+    def place(self, _: TileIndex) -> tuple[int, int] | None:
+        """Unknown: several strips make a tile."""
+        return None
 
     def peek(self, _: TileIndex) -> EncodedTile | None:
         """Nothing is at hand: tiles are cut."""

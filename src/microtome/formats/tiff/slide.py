@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -135,6 +136,12 @@ class TiffSlide:
             return self._base.peek(index)
         rest = self._complete
         return rest.images[index.level].peek(index) if rest and 0 <= index.level < len(rest.images) else None
+
+    def prefetch(self, indices: Sequence[TileIndex]) -> None:
+        """Begin to read the bytes of tiles whose place is known."""
+        images = self._complete.images if self._complete else [self._base] if self._base else []
+        places = [images[i.level].place(i) for i in indices if 0 <= i.level < len(images)]
+        self._files.prefetch([place for place in places if place is not None])
 
     async def read_associated(self, name: str) -> EncodedTile | Raster:
         """Label, macro or thumbnail."""
