@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import time
 from dataclasses import dataclass, field
+from typing import cast
 
 SCREEN = (4, 3)
 """Tiles of one screen, across and down."""
 CONNECTIONS = 6
+_LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
 @dataclass
@@ -58,36 +62,61 @@ def screens(levels: list[dict[str, int]]) -> list[list[tuple[int, int, int]]]:
     return journey
 
 
-class _Connection:
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+class _Connection(asyncio.Protocol):
+    """A keep-alive connection that does as little as a client can, so that the servers are measured and not it."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+        self._end: tuple[int, int] | None = None
+        self._answer: asyncio.Future[bytes] | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if self._end is None:
+            self._end = self._whole()
+        if self._end is None or self._answer is None or len(self._received) < self._end[1]:
+            return
+        answer, (start, end) = self._answer, self._end
+        body = bytes(self._received[start:end])
+        good = self._received.startswith(b"HTTP/1.1 200")
+        self._received.clear()
+        self._end = self._answer = None
+        if good:
+            answer.set_result(body)
+        else:
+            answer.set_exception(RuntimeError(repr(body[:200])))
+
+    def _whole(self) -> tuple[int, int] | None:
+        """Where the body begins and ends, once the head is complete."""
+        head, separator, _ = bytes(self._received).partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        start = len(head) + len(separator)
+        return (start, start + int(length[1])) if separator and length else None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answer is not None:
+            self._answer.set_exception(exc or ConnectionError("closed"))
 
     async def get(self, path: str) -> bytes:
-        if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
-        reader, writer = self._streams
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next(
-            int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
-        )
-        body = await reader.readexactly(length)
-        if b" 200 " not in head.split(b"\r\n", 1)[0] + b" ":
-            raise RuntimeError(f"{path}: {head.decode()}{body[:200]!r}")
-        return body
+        assert self._transport is not None
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
+        return await self._answer
 
     def close(self) -> None:
-        if self._streams is not None:
-            self._streams[1].close()
+        assert self._transport is not None
+        self._transport.close()
 
 
 async def travel(port: int, slide: str) -> Journey:
     """One journey through a slide of the server on ``port``, its metadata first."""
-    import json
-
+    loop = asyncio.get_running_loop()
     journey = Journey()
-    connections = [_Connection(port) for _ in range(CONNECTIONS)]
+    connections = [(await loop.create_connection(_Connection, "127.0.0.1", port))[1] for _ in range(CONNECTIONS)]
     begin = time.perf_counter()
     levels = json.loads(await connections[0].get(f"/slides/{slide}"))["levels"]
     for number, screen in enumerate(screens(levels)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import io
 import json
@@ -14,6 +13,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import uvloop
 
 from benchmarks import peers
 from benchmarks.processes import Server
@@ -239,7 +240,7 @@ def viewer_path(bench: Bench, milliseconds: float) -> None:
         for number in range(bench.rounds + 1):
             for name in sorted(makers, reverse=bool(number % 2)):
                 with peers.running(makers[name]()) as (server,):
-                    journey = asyncio.run(travel(server.port, slide))
+                    journey = uvloop.run(travel(server.port, slide))
                 if number:
                     journeys[name].append(journey)
     pairs = list(zip(journeys["microtome"], journeys["wsi-streamer"], strict=True))

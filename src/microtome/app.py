@@ -13,7 +13,7 @@ from fastapi import FastAPI
 import microtome
 from microtome.api.cors import Cors
 from microtome.api.express.prepared import Express
-from microtome.api.streamer import StreamerContext, StreamerExpress, mount_streamer
+from microtome.api.streamer import StreamerContext, mount_streamer
 from microtome.auth.base import Authenticator
 from microtome.auth.none import NoAuthentication
 from microtome.auth.signed import SignedUrls
@@ -136,8 +136,7 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
     )
     app.state.services = services
     app.state.express = services.express
-    mount_streamer(app, context)
-    services.express.add(StreamerExpress(context))
+    mount_streamer(app, context, services.express)
     return app
 
 

@@ -15,9 +15,11 @@ from starlette.responses import Response
 from microtome.api import conditional, errors
 from microtome.api.cors import CorsMiddleware
 from microtome.api.disconnect import ClientGone, unless_gone
+from microtome.api.express.prepared import Express
 from microtome.api.raw import U8, U32, U64, BadText, Query, RawRoute, raw_path, segment, whole_number
 from microtome.api.streamer import openapi
 from microtome.api.streamer.context import Headers, StreamerContext
+from microtome.api.streamer.express import ShortWay, StreamerExpress, TileRequests
 from microtome.api.streamer.image import image_headers, not_modified_headers, quoted
 from microtome.auth.base import PUBLIC, Grant
 from microtome.errors import CorruptData, InvalidRequest, MicrotomeError, NotFound, Unauthenticated
@@ -33,8 +35,8 @@ PAGE_LIMIT = 1000
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def mount_streamer(app: FastAPI, context: StreamerContext) -> None:
-    """Add the routes, their errors and CORS to an application."""
+def mount_streamer(app: FastAPI, context: StreamerContext, express: Express) -> None:
+    """Add the routes, their errors, CORS and the short ways to an application."""
     handlers = _Handlers(context)
     router = APIRouter(route_class=_Route)
     for path, operation in openapi.OPERATIONS.items():
@@ -55,7 +57,10 @@ def mount_streamer(app: FastAPI, context: StreamerContext) -> None:
     app.router.redirect_slashes = False
     app.include_router(router)
     app.add_exception_handler(HTTPException, _plain)
+    requests = TileRequests(context)
     app.add_middleware(CorsMiddleware, cors=context.cors)
+    app.add_middleware(ShortWay, context=context, requests=requests)
+    express.add(StreamerExpress(context, requests))
 
 
 async def _plain(_: Request, error: Exception) -> Response:
@@ -178,7 +183,7 @@ class _Handlers:
             ) from None
         options = self._options(query)
         index = TileIndex(level, column, row)
-        answer = await unless_gone(request, self._tile(record, index, options))
+        answer = await unless_gone(request.receive, self._tile(record, index, options))
         return self._image(request, answer, options.quality, grant)
 
     async def _tile(self, record: SlideRecord, index: TileIndex, options: RenderOptions) -> ImageAnswer:
@@ -195,7 +200,7 @@ class _Handlers:
         limit = query.number("limit", U32)
         self._context.grant(raw_path(request.scope), request.scope["query_string"])
         page = await unless_gone(
-            request,
+            request.receive,
             self._context.catalog.list(
                 limit=min(max(100 if limit is None else limit, 1), PAGE_LIMIT),
                 cursor=query.text("cursor"),
@@ -211,14 +216,14 @@ class _Handlers:
     async def slide(self, request: Request) -> Response:
         """The facts of a slide."""
         record, grant = self._slide(request)
-        info, version = await unless_gone(request, self._context.service.versioned_info(record))
+        info, version = await unless_gone(request.receive, self._context.service.versioned_info(record))
         body = _encoded(self._context.pages.describe(record.id, info))
         return self._document(request, body, "application/json", version, grant, kept=False)
 
     async def dzi(self, request: Request) -> Response:
         """The Deep Zoom descriptor."""
         record, grant = self._slide(request)
-        info, version = await unless_gone(request, self._context.service.versioned_info(record))
+        info, version = await unless_gone(request.receive, self._context.service.versioned_info(record))
         level = info.levels[0]
         body = (
             '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -239,7 +244,9 @@ class _Handlers:
             raise NotFound("tile", segment(request, "filename")[:100])
         options = self._options(query, _MEDIA[suffix])
         place_of_tile = level, whole_number(column, "column", U32), whole_number(row, "row", U32)
-        answer = await unless_gone(request, self._context.service.deep_zoom_tile(record, *place_of_tile, options))
+        answer = await unless_gone(
+            request.receive, self._context.service.deep_zoom_tile(record, *place_of_tile, options)
+        )
         return self._image(request, answer, options.quality, grant)
 
     async def thumbnail(self, request: Request) -> Response:
@@ -251,7 +258,7 @@ class _Handlers:
         asked = 512 if asked is None else asked
         used = min(max(asked, low), high)
         options = self._options(query)
-        answer = await unless_gone(request, self._context.service.thumbnail(record, used, options))
+        answer = await unless_gone(request.receive, self._context.service.thumbnail(record, used, options))
         clamped: Headers = [
             (b"x-thumbnail-size-clamped", b"true"),
             (b"x-thumbnail-requested-size", b"%d" % asked),
@@ -265,13 +272,13 @@ class _Handlers:
         record, grant = self._slide(request)
         options = self._options(query)
         name = segment(request, "name")
-        answer = await unless_gone(request, self._context.service.associated(record, name, options))
+        answer = await unless_gone(request.receive, self._context.service.associated(record, name, options))
         return self._image(request, answer, options.quality, grant)
 
     async def icc(self, request: Request) -> Response:
         """The ICC profile as stored."""
         record, grant = self._slide(request)
-        info, version = await unless_gone(request, self._context.service.versioned_info(record))
+        info, version = await unless_gone(request.receive, self._context.service.versioned_info(record))
         if info.icc_profile is None:
             raise NotFound("ICC profile of slide", record.id)
         media_type = "application/vnd.iccprofile"
@@ -287,7 +294,7 @@ class _Handlers:
             if self._context.auth.enabled and not self._context.public_view:
                 grant = self._context.grant(raw_path(request.scope), request.scope["query_string"], slide_id)
             record = self._context.catalog.resolve(slide_id)
-            info = await unless_gone(request, self._context.service.info(record))
+            info = await unless_gone(request.receive, self._context.service.info(record))
         except MicrotomeError as error:
             if not _wants_page(request):
                 raise
