@@ -43,7 +43,7 @@ lint: ## Linters, formatting, types, import contracts
 	@scripts/install.sh --test --into $(VENV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 format: ## Put the code in form
