@@ -15,7 +15,11 @@ from microtome.storage.wrapper import Wrapper
 BLOCK_SIZE = 256 * 1024
 BYPASS_BLOCKS = 32
 AHEAD_BYTES = 16 * 1024 * 1024
-"""The most that is read ahead at a time."""
+"""The most that waits to be read ahead."""
+AHEAD_BLOCKS = (4, 24)
+"""The fewest and the most blocks that are read ahead at the same time."""
+AHEAD_DELAY = 0.003
+"""What somebody waits for gets this lead, in s, over what is read ahead because of it."""
 
 
 class BlockCache(Wrapper):
@@ -33,7 +37,11 @@ class BlockCache(Wrapper):
         self._longest = bypass * block_size
         self._blocks: Cache[tuple[str, str, int], RangeResult] = Cache(budget, weigh=lambda block: len(block.data))
         self._ahead: set[asyncio.Task[RangeResult]] = set()
+        self._queue: list[tuple[str, str, int]] = []
+        self._latency = 0.0
+        """How long a block takes lately, in s."""
         self._most_ahead = min(budget // 4, AHEAD_BYTES) // block_size
+        self._closed = False
 
     @property
     def blocks(self) -> Cache[tuple[str, str, int], RangeResult]:
@@ -63,14 +71,23 @@ class BlockCache(Wrapper):
         return [result.data for result in results]
 
     def prefetch(self, key: str, ranges: Sequence[tuple[int, int]], *, etag: str) -> None:
-        """Begin to read the blocks of these ranges, as many as may be under way; failures are not told."""
+        """Have the blocks of these ranges read soon, the latest wish first; failures are not told."""
+        asyncio.get_running_loop().call_later(AHEAD_DELAY, self._read_ahead, key, tuple(ranges), etag)
+
+    def _read_ahead(self, key: str, ranges: Sequence[tuple[int, int]], etag: str) -> None:
         wanted = {index for start, stop in ranges for first, last in (self._span(start, stop),)
                   for index in range(first, last + 1)}  # fmt: skip
-        for index in sorted(wanted):
-            if len(self._ahead) >= self._most_ahead:
-                return
-            if (key, etag, index) not in self._blocks:
-                task = asyncio.ensure_future(self._block(key, etag, index))
+        missing = [block for index in sorted(wanted, reverse=True) if (block := (key, etag, index)) not in self._blocks]
+        self._queue = [*self._queue, *missing][max(0, len(self._queue) + len(missing) - self._most_ahead) :]
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start reads from the queue: one at a time for each ms that the store takes to answer, within limits."""
+        few, many = AHEAD_BLOCKS
+        while self._queue and not self._closed and len(self._ahead) < max(few, min(many, round(self._latency * 1000))):
+            block = self._queue.pop()
+            if block not in self._blocks:
+                task = asyncio.ensure_future(self._block(*block))
                 self._ahead.add(task)
                 task.add_done_callback(self._arrived)
 
@@ -78,6 +95,7 @@ class BlockCache(Wrapper):
         self._ahead.discard(task)
         if not task.cancelled():
             task.exception()  # whoever really needs the block hears of it when asking
+            self._begin()
 
     def peek(self, key: str, start: int, stop: int, *, etag: str) -> bytes | None:
         """The bytes if all their blocks are here."""
@@ -95,6 +113,7 @@ class BlockCache(Wrapper):
 
     async def close(self) -> None:
         """Forget the blocks and close the store below."""
+        self._closed = True
         for task in self._ahead:
             task.cancel()
         await asyncio.gather(*self._ahead, return_exceptions=True)
@@ -117,10 +136,14 @@ class BlockCache(Wrapper):
         return start // self._size, max(start, stop - 1) // self._size
 
     async def _block(self, key: str, etag: str, index: int) -> RangeResult:
-        start = index * self._size
-        return await self._blocks.get_or_compute(
-            (key, etag, index), lambda: self._store.get_range(key, start, start + self._size, etag=etag)
-        )
+        return await self._blocks.get_or_compute((key, etag, index), lambda: self._fetch(key, etag, index))
+
+    async def _fetch(self, key: str, etag: str, index: int) -> RangeResult:
+        clock = asyncio.get_running_loop().time
+        begin, start = clock(), index * self._size
+        result = await self._store.get_range(key, start, start + self._size, etag=etag)
+        self._latency += (clock() - begin - self._latency) / 8
+        return result
 
     def _cut(self, blocks: Sequence[RangeResult], start: int, stop: int) -> bytes:
         origin = start // self._size * self._size
