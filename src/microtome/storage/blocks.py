@@ -16,10 +16,8 @@ BLOCK_SIZE = 256 * 1024
 BYPASS_BLOCKS = 32
 AHEAD_BYTES = 16 * 1024 * 1024
 """The most that waits to be read ahead."""
-AHEAD_BLOCKS = (4, 24)
+AHEAD_BLOCKS = (8, 48)
 """The fewest and the most blocks that are read ahead at the same time."""
-AHEAD_DELAY = 0.003
-"""What somebody waits for gets this lead, in s, over what is read ahead because of it."""
 
 
 class BlockCache(Wrapper):
@@ -39,7 +37,7 @@ class BlockCache(Wrapper):
         self._ahead: set[asyncio.Task[RangeResult]] = set()
         self._queue: list[tuple[str, str, int]] = []
         self._latency = 0.0
-        """How long a block takes lately, in s."""
+        """How long the store takes to answer lately, in s."""
         self._most_ahead = min(budget // 4, AHEAD_BYTES) // block_size
         self._closed = False
 
@@ -52,7 +50,7 @@ class BlockCache(Wrapper):
         """The bytes, out of blocks when the read is pinned."""
         check_range(start, stop)
         if etag is None or stop - start > self._longest:
-            result = await self._store.get_range(key, start, stop, etag=etag)
+            result = await self._timed(key, start, stop, etag)
             self._keep(result)
             return result
         first, last = self._span(start, stop)
@@ -72,9 +70,6 @@ class BlockCache(Wrapper):
 
     def prefetch(self, key: str, ranges: Sequence[tuple[int, int]], *, etag: str) -> None:
         """Have the blocks of these ranges read soon, the latest wish first; failures are not told."""
-        asyncio.get_running_loop().call_later(AHEAD_DELAY, self._read_ahead, key, tuple(ranges), etag)
-
-    def _read_ahead(self, key: str, ranges: Sequence[tuple[int, int]], etag: str) -> None:
         wanted = {index for start, stop in ranges for first, last in (self._span(start, stop),)
                   for index in range(first, last + 1)}  # fmt: skip
         missing = [block for index in sorted(wanted, reverse=True) if (block := (key, etag, index)) not in self._blocks]
@@ -82,9 +77,9 @@ class BlockCache(Wrapper):
         self._begin()
 
     def _begin(self) -> None:
-        """Start reads from the queue: one at a time for each ms that the store takes to answer, within limits."""
+        """Start reads from the queue: two at a time for each ms that the store takes to answer, within limits."""
         few, many = AHEAD_BLOCKS
-        while self._queue and not self._closed and len(self._ahead) < max(few, min(many, round(self._latency * 1000))):
+        while self._queue and not self._closed and len(self._ahead) < max(few, min(many, round(2000 * self._latency))):
             block = self._queue.pop()
             if block not in self._blocks:
                 task = asyncio.ensure_future(self._block(*block))
@@ -136,13 +131,16 @@ class BlockCache(Wrapper):
         return start // self._size, max(start, stop - 1) // self._size
 
     async def _block(self, key: str, etag: str, index: int) -> RangeResult:
-        return await self._blocks.get_or_compute((key, etag, index), lambda: self._fetch(key, etag, index))
+        start = index * self._size
+        return await self._blocks.get_or_compute(
+            (key, etag, index), lambda: self._timed(key, start, start + self._size, etag)
+        )
 
-    async def _fetch(self, key: str, etag: str, index: int) -> RangeResult:
+    async def _timed(self, key: str, start: int, stop: int, etag: str | None) -> RangeResult:
         clock = asyncio.get_running_loop().time
-        begin, start = clock(), index * self._size
-        result = await self._store.get_range(key, start, start + self._size, etag=etag)
-        self._latency += (clock() - begin - self._latency) / 8
+        begin = clock()
+        result = await self._store.get_range(key, start, stop, etag=etag)
+        self._latency += (clock() - begin - self._latency) / (8 if self._latency else 1)
         return result
 
     def _cut(self, blocks: Sequence[RangeResult], start: int, stop: int) -> bytes:
