@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from itertools import product
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
@@ -39,11 +40,11 @@ def mount_streamer(app: FastAPI, context: StreamerContext, express: Express) -> 
     """Add the routes, their errors, CORS and the short ways to an application."""
     handlers = _Handlers(context)
     router = APIRouter(route_class=_Route)
-    for path, operation in openapi.OPERATIONS.items():
+    for (path, operation), method in product(openapi.OPERATIONS.items(), ("GET", "HEAD")):
         router.add_api_route(
             path,
             getattr(handlers, operation.name),
-            methods=["GET", "HEAD"],
+            methods=[method],
             response_class=Response,
             response_model=None,
             name=operation.name,
@@ -52,7 +53,7 @@ def mount_streamer(app: FastAPI, context: StreamerContext, express: Express) -> 
             description=operation.description,
             responses=operation.responses(),
             openapi_extra={"parameters": operation.parameters()},
-            include_in_schema=operation.documented,
+            include_in_schema=operation.documented and method == "GET",
         )
     app.router.redirect_slashes = False
     app.include_router(router)
@@ -169,10 +170,10 @@ class _Handlers:
 
     async def tile(self, request: Request) -> Response:
         """A tile of a native level."""
+        record, grant = self._slide(request)
         level = whole_number(segment(request, "level"), "level", U64)
         column = whole_number(segment(request, "x"), "x", U32)
         query = self._query(request, "quality", "icc")
-        record, grant = self._slide(request)
         name = segment(request, "filename")
         try:
             row = whole_number(name.removesuffix(".jpg"), "y", U32)
@@ -196,9 +197,9 @@ class _Handlers:
 
     async def slides(self, request: Request) -> Response:
         """A page of the catalogue."""
+        self._context.grant(raw_path(request.scope), request.scope["query_string"])
         query = self._query(request, "limit", "cursor", "prefix", "search")
         limit = query.number("limit", U32)
-        self._context.grant(raw_path(request.scope), request.scope["query_string"])
         page = await unless_gone(
             request.receive,
             self._context.catalog.list(
@@ -235,11 +236,11 @@ class _Handlers:
 
     async def dzi_tile(self, request: Request) -> Response:
         """A tile of the Deep Zoom pyramid."""
+        record, grant = self._slide(request)
         level = whole_number(segment(request, "level"), "level", U32)
         place, dot, suffix = segment(request, "filename").rpartition(".")
         column, underscore, row = place.partition("_")
         query = self._query(request, "quality", "icc")
-        record, grant = self._slide(request)
         if not dot or not underscore or suffix not in _MEDIA:
             raise NotFound("tile", segment(request, "filename")[:100])
         options = self._options(query, _MEDIA[suffix])
@@ -251,9 +252,9 @@ class _Handlers:
 
     async def thumbnail(self, request: Request) -> Response:
         """The whole slide in one picture."""
+        record, grant = self._slide(request)
         query = self._query(request, "max_size", "quality", "icc")
         asked = query.number("max_size", U32)
-        record, grant = self._slide(request)
         low, high = THUMBNAIL_SIDES
         asked = 512 if asked is None else asked
         used = min(max(asked, low), high)
@@ -268,8 +269,8 @@ class _Handlers:
 
     async def associated(self, request: Request) -> Response:
         """Label, macro or the stored thumbnail."""
-        query = self._query(request, "quality", "icc")
         record, grant = self._slide(request)
+        query = self._query(request, "quality", "icc")
         options = self._options(query)
         name = segment(request, "name")
         answer = await unless_gone(request.receive, self._context.service.associated(record, name, options))
