@@ -90,8 +90,9 @@ def test_refusals_have_their_codes(guarded: Client, query: str, status: int, cod
 def test_what_is_signed_is_exactly_one_request(guarded: Client) -> None:
     signed = sign(TILE)
     query = signed.partition("?")[2]
-    for other in ("/tiles/test.tif/0/1/0.jpg", "/tiles/test.tif/0/0/0", "/tiles/slide2.tif/0/0/0.jpg", "/slides/test.tif",
-                  "/slides", "/tiles/test%2Etif/0/0/0.jpg", "/tiles/test.tif/0/0/%30.jpg"):  # fmt: skip
+    for other in ("/tiles/test.tif/0/1/0.jpg", "/tiles/test.tif/0/0/0", "/tiles/slide2.tif/0/0/0.jpg",
+                  "/slides/test.tif", "/slides", "/tiles/test%2Etif/0/0/0.jpg",
+                  "/tiles/test.tif/0/0/%30.jpg"):  # fmt: skip
         assert guarded.get(f"{other}?{query}").error == "invalid_signature", other
     assert guarded.get(f"{signed}&quality=90").error == "invalid_signature"
     assert guarded.get(sign(TILE, secret="another-secret-of-good-length")).error == "invalid_signature"

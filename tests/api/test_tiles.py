@@ -247,8 +247,9 @@ def test_every_answer_may_be_read_from_anywhere_by_default(client: Client, targe
 def test_only_listed_origins_are_echoed(slides: Path) -> None:
     with served(slides, cors_origins=("https://a.example", "https://b.example")) as client:
         for _ in range(2):
-            for origin, echoed in (("https://a.example", True), ("https://b.example", True), ("https://c.example", False),
-                                   ("https://a.example.evil", False), ("null", False)):  # fmt: skip
+            for origin, echoed in (("https://a.example", True), ("https://b.example", True),
+                                   ("https://c.example", False), ("https://a.example.evil", False),
+                                   ("null", False)):  # fmt: skip
                 answer = client.get(TILE, {"Origin": origin})
                 assert answer.status == 200
                 assert answer.headers.get("access-control-allow-origin") == (origin if echoed else None)
@@ -263,7 +264,13 @@ def test_a_star_means_any_origin(slides: Path) -> None:
 
 def test_keep_alive_serves_all_kinds_on_one_connection(client: Client) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=30)
-    for target, status in ((TILE, 200), ("/nothing", 404), (TILE, 200), ("/slides", 200), (f"{TILE}?quality=0", 400)) * 3:
+    for target, status in (
+        (TILE, 200),
+        ("/nothing", 404),
+        (TILE, 200),
+        ("/slides", 200),
+        (f"{TILE}?quality=0", 400),
+    ) * 3:
         connection.request("GET", target)
         response = connection.getresponse()
         response.read()

@@ -54,6 +54,8 @@ def _explanation(name: str, option: settings.Option) -> dict[str, Any]:
         else f" [default: {_shown(default)}{' ' + option.unit if option.unit else ''}]"
     )
     explanation: dict[str, Any] = {"help": f"{option.help}.{shown} [{names}]", "default": None}
+    if name.startswith("no_"):
+        explanation |= {"is_flag": True, "flag_value": True, "type": click.BOOL}
     if option.parse is not settings.boolean:
         explanation["metavar"] = name.rsplit("_", 1)[-1].upper()
         if option.parse is settings.items:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from microtome.model.geometry import Size
 
 ColorSpace = Literal["gray", "rgb", "ycbcr", "other"]
-"""How the samples of an encoded tile are to be read; ``other`` when the question has no meaning (vector tiles)."""
+"""How the samples of an encoded tile are to be read; ``other`` is for what a browser would not show as a picture."""
 
 
 @dataclass(frozen=True, slots=True)

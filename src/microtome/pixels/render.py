@@ -20,6 +20,7 @@ def is_untouched(tile: EncodedTile | Raster, options: RenderOptions) -> bool:
         and options.allow_stored
         and not options.to_srgb
         and tile.media_type == options.media_type
+        and tile.color != "other"
     )
 
 

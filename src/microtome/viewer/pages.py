@@ -138,9 +138,9 @@ def static_files() -> Mapping[str, StaticFile]:
 
 
 def describe(slide_id: str, info: SlideInfo) -> dict[str, Any]:
-    """The same shape as the answer of ``/slides/{id}``, so that the viewer has one way to read either."""
+    """The answer of ``/slides/{id}``, also what the viewer page reads; what is not known is left out."""
     spacing = info.spacing_um if info.spacing_um and all(_is_positive(value) for value in info.spacing_um) else None
-    return {
+    facts: dict[str, Any] = {
         "slide_id": slide_id,
         "format": info.format_name,
         "width": info.size.width,
@@ -172,6 +172,7 @@ def describe(slide_id: str, info: SlideInfo) -> dict[str, Any]:
             for key, value in sorted(info.properties.items())[:PROPERTY_COUNT]
         },
     }
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _is_positive(value: float | None) -> bool:

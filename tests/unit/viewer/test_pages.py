@@ -237,7 +237,7 @@ def test_the_page_describes_the_slide_like_the_api() -> None:
 
 @pytest.mark.parametrize("spacing", [None, (0.0, 0.5), (float("nan"), 0.5), (float("inf"), 0.5), (-1.0, 0.5)])
 def test_a_spacing_that_makes_no_sense_is_no_spacing(spacing: tuple[float, float] | None) -> None:
-    assert Document(slide_page(spacing_um=spacing, magnification=float("inf"))).config["slide"]["mpp_x"] is None
+    assert Document(slide_page(spacing_um=spacing, magnification=float("inf"))).config["slide"].get("mpp_x") is None
 
 
 def test_properties_are_bounded() -> None:

@@ -5,12 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from microtome.api.raw import U32, U64
+
 _TEXT = {"type": "string"}
+
+
+def _whole(largest: int) -> dict[str, Any]:
+    return {"type": "integer", "minimum": 0, "maximum": largest}
+
+
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "slide_id": {"schema": _TEXT, "description": "Key of the slide, percent-encoded as one segment (`/` is `%2F`)"},
-    "level": {"schema": {"type": "integer", "minimum": 0}, "description": "Level of the pyramid"},
-    "x": {"schema": {"type": "integer", "minimum": 0}, "description": "Column of the tile"},
-    "filename": {"schema": _TEXT, "description": "Row of the tile, `{y}` or `{y}.jpg`; `{col}_{row}.jpg` in Deep Zoom"},
+    "level": {"schema": _whole(U32), "description": "Level of the pyramid"},
+    "x": {"schema": _whole(U32), "description": "Column of the tile"},
+    "filename": {
+        "schema": {**_TEXT, "pattern": r"^[0-9]{1,9}(\.jpg)?$"},
+        "description": "Row of the tile, `{y}` or `{y}.jpg`",
+    },
+    "deep_zoom_filename": {
+        "schema": {**_TEXT, "pattern": r"^[0-9]{1,9}_[0-9]{1,9}\.(jpg|jpeg|png|webp)$"},
+        "description": "`{column}_{row}.jpg`, or another type of image",
+    },
     "name": {"schema": {**_TEXT, "enum": ["label", "macro", "thumbnail"]}, "description": "Which picture"},
     "path": {"schema": _TEXT, "description": "Path of the file"},
     "quality": {"schema": {"type": "integer", "minimum": 1, "maximum": 100}, "description": "Quality, 1 to 100"},
@@ -18,14 +33,15 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {**_TEXT, "enum": ["none", "srgb"]},
         "description": "`srgb` converts through the slide's ICC profile",
     },
-    "max_size": {"schema": {"type": "integer", "minimum": 0}, "description": "Longest side in px, 64 to 2048"},
-    "limit": {"schema": {"type": "integer", "minimum": 0}, "description": "Slides of a page, 1 to 1000"},
+    "max_size": {"schema": _whole(U32), "description": "Longest side in px, 64 to 2048"},
+    "limit": {"schema": _whole(U32), "description": "Slides of a page, 1 to 1000"},
     "cursor": {"schema": {**_TEXT, "minLength": 1}, "description": "`next_cursor` of the page before"},
     "prefix": {"schema": _TEXT, "description": "Beginning of the keys, case-sensitive"},
     "search": {"schema": _TEXT, "description": "Part of the keys, whatever its case"},
     "sig": {"schema": _TEXT, "description": "Signature of path and query, hexadecimal"},
     "vt": {"schema": _TEXT, "description": "Viewer token of the slide, hexadecimal"},
-    "exp": {"schema": {"type": "integer", "minimum": 0}, "description": "Expiry, unix time in s"},
+    "ct": {"schema": _TEXT, "description": "Catalogue token, for listing and for every slide, hexadecimal"},
+    "exp": {"schema": _whole(U64), "description": "Expiry, unix time in s"},
 }
 _ERROR = {
     "application/json": {
@@ -64,9 +80,12 @@ class Operation:
 
     def parameters(self) -> list[dict[str, Any]]:
         """OpenAPI parameter objects."""
-        signed = ("sig", "vt", "exp") if self.path and self.fails else ()
+        signed = ("sig", "vt", "ct", "exp") if self.path and self.fails else ()
         return [
-            *({"name": name, "in": "path", "required": True, **_PARAMETERS[name]} for name in self.path),
+            *(
+                {"name": name.removeprefix("deep_zoom_"), "in": "path", "required": True, **_PARAMETERS[name]}
+                for name in self.path
+            ),
             *({"name": name, "in": "query", "required": False, **_PARAMETERS[name]} for name in (*self.query, *signed)),
         ]
 
@@ -102,7 +121,7 @@ OPERATIONS: dict[str, Operation] = {
         " answered as it is stored.",
     ),
     "/slides": Operation(
-        "slides", "List slides", ("application/json",), ("limit", "cursor", "prefix", "search", "sig", "exp")
+        "slides", "List slides", ("application/json",), ("limit", "cursor", "prefix", "search", "sig", "ct", "exp")
     ),
     "/slides/{slide_id}": Operation("slide", "The facts of a slide", ("application/json",), path=_ID),
     "/slides/{slide_id}/dzi": Operation("dzi", "The Deep Zoom descriptor", ("application/xml",), path=_ID),
@@ -111,7 +130,7 @@ OPERATIONS: dict[str, Operation] = {
         "A Deep Zoom tile",
         ("image/jpeg", "image/png", "image/webp"),
         ("quality", "icc"),
-        ("slide_id", "level", "filename"),
+        ("slide_id", "level", "deep_zoom_filename"),
     ),
     "/slides/{slide_id}/thumbnail": Operation(
         "thumbnail", "The whole slide in one picture", _JPEG, ("max_size", "quality", "icc"), _ID

@@ -54,6 +54,8 @@ class Layout:
     @property
     def color(self) -> ColorSpace:
         """What the components of a compressed segment mean."""
+        if self.compression == tags.JPEG and (self.samples not in {1, 3} or self.bits != 8):
+            return "other"
         if self.samples == 1 or self.photometric in {tags.WHITE_IS_ZERO, tags.BLACK_IS_ZERO}:
             return "gray"
         if self.compression == tags.APERIO_J2K_YCBCR:
