@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,11 +24,18 @@ TILE = "/tiles/demo.svs/0/1/1.jpg"
 class Running:
     """``microtome serve`` as a process."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(
+        self,
+        place: Path | str,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = ("serve",),
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "microtome", "serve", str(folder), "--port", "0", *options],
+            [sys.executable, "-m", "microtome", *command, str(place), "--port", "0", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=environment,
             text=True,
         )
         assert self.process.stdout is not None

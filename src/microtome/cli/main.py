@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from microtome.cli.serve import serve
 from microtome.cli.settings import settings
 from microtome.cli.sign import sign
 from microtome.errors import MicrotomeError
+from microtome.server.leave import leave
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -66,4 +66,6 @@ def main() -> None:
     try:
         commands(prog_name="microtome")
     except KeyboardInterrupt:
-        sys.exit(130)
+        leave(130)
+    except SystemExit as end:
+        leave(end.code if isinstance(end.code, int) else int(end.code is not None))

@@ -66,6 +66,7 @@ class Worker:
 
 def work(settings: Settings, listening: socket.socket, folder: Path, pipe: Connection) -> None:
     """The life of a worker."""
+    from microtome.server.leave import leave
     from microtome.server.logs import set_up
     from microtome.server.run import DRAIN_SECONDS, build
 
@@ -81,6 +82,7 @@ def work(settings: Settings, listening: socket.socket, folder: Path, pipe: Conne
 
     signal.signal(DRAIN, drain)
     server.run(sockets=[listening])
+    leave(0 if server.started else 1)
 
 
 class Supervisor:
