@@ -28,7 +28,8 @@ GROUPS = {
     "caches": "What is kept in memory and on disk so that it need not be read or rendered again.",
     "pixels": "How pictures are made, and how large they may be.",
 }
-KINDS = {"text": "text", "optional_text": "text", "boolean": "switch", "whole": "whole number", "size": "size",
+KINDS = {"text": "text", "optional_text": "text", "name_of_bucket": "text",
+         "boolean": "switch", "whole": "whole number", "size": "size",
          "duration": "time", "items": "list", "optional_path": "path"}  # fmt: skip
 COMPUTED = {"render_threads": "number of CPUs"}  # defaults that depend on the machine
 UNNAMED = {"/openapi.json": "The description of the routes for programs"}  # routes that cannot say what they are

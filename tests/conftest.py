@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("microtome.testing.stores")
+pytest.register_assert_rewrite("microtome.testing.stores", "microtome.testing.tilecaches")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -30,6 +30,7 @@ _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4, "ki": 1 <<
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_LONGEST = 10 * 365 * 86400
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -43,6 +44,13 @@ def text(value: object) -> str:
 def optional_text(value: object) -> str | None:
     """Text; empty means none."""
     return text(value) or None
+
+
+def name_of_bucket(value: object) -> str:
+    """Text that is not empty: an unset variable of a script must not serve something else."""
+    if not text(value):
+        raise ValueError("must not be empty")
+    return text(value)
 
 
 def boolean(value: object) -> bool:
@@ -78,10 +86,10 @@ def size(low: int, high: int = 1 << 50) -> Callable[[object], int]:
         unit = _UNITS.get(found[2].lower()) if found else None
         if found is None or unit is None:
             raise ValueError("must be a size such as 104857600, 100MB or 100MiB")
-        number = int(float(found[1]) * unit)
+        number = float(found[1]) * unit
         if not low <= number <= high:
             raise ValueError(f"must be from {low} to {high} bytes")
-        return number
+        return int(number)
 
     return parse
 
@@ -91,24 +99,23 @@ def duration(value: object) -> float:
     found = _DURATION.fullmatch(str(value).strip())
     if found is None or isinstance(value, bool):
         raise ValueError("must be a time such as 10s or 5m")
-    return float(found[1]) * _SECONDS[found[2].lower() if found[2] else None]
+    seconds = float(found[1]) * _SECONDS[found[2].lower() if found[2] else None]
+    if seconds > _LONGEST:
+        raise ValueError(f"must be at most {_LONGEST} s")
+    return seconds
 
 
 def items(value: object) -> tuple[str, ...]:
     """A list, or text separated by commas."""
-    parts = cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else text(value).split(",")
-    return tuple(part.strip() for part in map(str, parts) if part.strip())
+    parts = cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else (value,)
+    return tuple(item for part in parts for item in map(str.strip, text(part).split(",")) if item)
 
 
 def optional_path(value: object) -> Path | None:
     """A path; empty means none."""
-    return (
-        Path(text(value)).expanduser()
-        if isinstance(value, str) and value
-        else value
-        if isinstance(value, Path)
-        else None
-    )
+    if isinstance(value, Path):
+        return value
+    return Path(value).expanduser() if (value := text(value)) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,7 @@ class Settings:
     workers: int = _option(1, whole(1, 64), "Processes that share the port and the tile cache")
     root_path: str = _option("", text, "Path under which a proxy shows the server, such as /slides")
 
-    s3_bucket: str | None = _option(None, optional_text, "Bucket to serve, as s3://BUCKET", wsi="WSI_S3_BUCKET",
+    s3_bucket: str | None = _option(None, name_of_bucket, "Bucket to serve, as s3://BUCKET", wsi="WSI_S3_BUCKET",
                                     group="storage")  # fmt: skip
     s3_endpoint: str | None = _option(None, optional_text, "Address of an S3-compatible server", wsi="WSI_S3_ENDPOINT",
                                       group="storage")  # fmt: skip
@@ -257,13 +264,23 @@ def load(
             (str(path), table.get(name)),
         ):
             if value is not None:
-                values[name], origins[name] = _parsed(option, value, origin), origin
+                said = f"{path}: {name}" if origin == str(path) else origin
+                values[name], origins[name] = _parsed(option, value, said), origin
                 break
         else:
             origins[name] = "default"
-    if values.get("data") is None and values.get("s3_bucket") is not None:
-        values["data"], origins["data"] = f"s3://{values['s3_bucket']}", origins["s3_bucket"]
+    if (bucket := values.get("s3_bucket")) is not None and _is_weaker(origins["data"], origins["s3_bucket"]):
+        values["data"], origins["data"] = f"s3://{bucket}", origins["s3_bucket"]
     return Loaded(Settings(**values), origins, tuple(_unknown(environ, table, path, known)))
+
+
+def _is_weaker(place: str, bucket: str) -> bool:
+    """Whether what was said of ``data`` counts less than what was said of ``s3_bucket``, by where it was said."""
+
+    def rank(origin: str) -> int:
+        return 0 if origin.startswith("--") else 1 if origin.startswith((PREFIX, "WSI_")) else 2
+
+    return place == "default" or rank(place) > rank(bucket)
 
 
 def _parsed(option: Option, value: object, origin: str) -> Any:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from microtome.cli.options import Failure
+
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default=Path("microtome-demo.svs"))
@@ -16,5 +18,8 @@ def demo(file: Path, seed: int, width: int, height: int) -> None:
     """Paint a slide for demonstration: an H&E section with label and macro, written as SVS."""
     from microtome.demo.svs import write_demo
 
-    write_demo(file, seed=seed, width=width, height=height)
+    try:
+        write_demo(file, seed=seed, width=width, height=height)
+    except OSError as error:
+        raise Failure(f"{file} cannot be written: {error.strerror}") from error
     click.echo(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")

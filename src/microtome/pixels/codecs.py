@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import imagecodecs
 import numpy as np
@@ -17,6 +17,7 @@ from microtome.pixels.options import OutputType
 MAX_PIXELS = 64_000_000
 """Pixels of one compressed image, whatever its header says."""
 
+_MORE = 1 << 20
 Scheme = Literal["deflate", "lzw", "zstd", "packbits"]
 Samples = NDArray[np.generic]
 
@@ -116,26 +117,25 @@ def encoded(array: NDArray[np.uint8], media_type: OutputType, quality: int) -> E
 
 
 def inflate(scheme: Scheme, data: bytes, nbytes: int) -> bytes:
-    """Decompress to at most ``nbytes`` bytes; fewer when the stream holds fewer.
+    """The first ``nbytes`` bytes of what a stream holds, fewer when it holds fewer.
 
-    Raises CorruptData.
+    Some writers fill the last strip beyond the image; up to twice as much as asked, and a MB, is decompressed for
+    that. Raises CorruptData.
     """
+    if nbytes == 0:
+        return b""
     try:
         if scheme == "deflate":
-            # The only one that stops at a length by itself; some writers fill the last strip beyond the image.
-            return zlib.decompressobj().decompress(data, nbytes)
-        buffer = bytearray(nbytes)
-        result: Any
-        match scheme:
-            case "lzw":
-                result = imagecodecs.lzw_decode(data, out=buffer)
-            case "zstd":
-                result = imagecodecs.zstd_decode(data, out=buffer)
-            case "packbits":
-                result = imagecodecs.packbits_decode(data, out=buffer)
+            return zlib.decompressobj().decompress(data, nbytes)  # stops at a length by itself
+        if scheme == "lzw":
+            return bytes(imagecodecs.lzw_decode(data, out=bytearray(nbytes)))
+        decode = imagecodecs.zstd_decode if scheme == "zstd" else imagecodecs.packbits_decode
+        try:
+            return bytes(decode(data, out=bytearray(nbytes)))
+        except (RuntimeError, ValueError):
+            return bytes(decode(data, out=bytearray(2 * nbytes + _MORE)))[:nbytes]
     except (zlib.error, RuntimeError, ValueError, TypeError) as error:
         raise CorruptData(f"{scheme} data cannot be decompressed: {_reason(error)}") from error
-    return bytes(result)
 
 
 def jpeg_frame(data: bytes) -> jpeg.JpegFrame:

@@ -8,6 +8,9 @@ from microtome.pixels import jpeg
 
 _SIZ = b"\xff\x4f\xff\x51"
 _JP2 = b"\0\0\0\x0cjP  "
+_MAX_BOXES = 100
+MAX_COMPONENTS = 64
+"""Of a JPEG 2000 image. The standard allows 16384, which a few bytes can claim."""
 
 
 def image_size(data: bytes, media_type: str) -> Size | None:
@@ -34,8 +37,8 @@ def has_plain_components(data: bytes) -> bool:
     It turns them into RGB itself when they are subsampled (XRsiz, YRsiz of SIZ, A.5.1), and has done so when the
     multiple component transformation was used (COD, A.6.1).
     """
-    at = data.find(_SIZ, 0, 1 << 16)
-    if at < 0:
+    at = _codestream(data)
+    if at is None:
         return False
     count = int.from_bytes(data[at + 40 : at + 42], "big")
     sampling = data[at + 42 : at + 42 + 3 * min(count, 4)]
@@ -46,12 +49,29 @@ def has_plain_components(data: bytes) -> bool:
 
 
 def _jpeg2000(data: bytes) -> Size | None:
-    """ISO 15444-1 Annex A.5.1: SIZ follows SOC at once; in a JP2 file (Annex I) it stands in the jp2c box."""
-    at = 0 if data.startswith(_SIZ) else data.find(_SIZ, 0, 1 << 16) if data.startswith(_JP2) else -1
-    if at < 0 or len(data) < at + 24:
+    at = _codestream(data)
+    if at is None or len(data) < at + 42 or int.from_bytes(data[at + 40 : at + 42], "big") > MAX_COMPONENTS:
         return None
     right, bottom, left, top = (int.from_bytes(data[at + 8 + 4 * i : at + 12 + 4 * i], "big") for i in range(4))
     return Size(right - left, bottom - top) if right > left and bottom > top else None
+
+
+def _codestream(data: bytes) -> int | None:
+    """Where SOC is, which SIZ follows at once (ISO 15444-1 A.5.1); in a JP2 file in its first jp2c box (I.5.4)."""
+    at = 0
+    if data.startswith(_JP2):
+        for _ in range(_MAX_BOXES):
+            length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+            begin = at + 8
+            if length == 1:
+                length, begin = int.from_bytes(data[at + 8 : at + 16], "big"), at + 16
+            if kind == b"jp2c":
+                at = begin
+                break
+            if length < 8 or at + length >= len(data):
+                return None
+            at += length
+    return at if data.startswith(_SIZ, at) else None
 
 
 def _png(data: bytes) -> Size | None:

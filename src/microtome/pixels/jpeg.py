@@ -16,7 +16,8 @@ EOI = b"\xff\xd9"
 _SOS = 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
-_TABLES = {0xDB, 0xC4, 0xDD}  # DQT, DHT, DRI
+_TABLES = {0xDB, 0xC4}  # DQT, DHT
+_DRI = 0xDD
 _APP14 = 0xEE
 _MAX_SEGMENTS = 1000
 
@@ -44,6 +45,7 @@ class _Parts:
     """The segments before the scan, sorted by what they are for."""
 
     tables: bytes = b""
+    restart: bytes = b""
     kinds: frozenset[int] = frozenset()
     other: bytes = b""
     frame: bytes | None = None
@@ -82,6 +84,8 @@ def _walk(data: bytes) -> _Parts:
         if marker in _TABLES:
             kinds.add(marker)
             tables.append(segment)
+        elif marker == _DRI:
+            parts.restart = segment
         elif marker in _FRAMES:
             parts.frame = segment
         elif marker == _APP14 and segment[4:9] == b"Adobe" and length >= 14:
@@ -143,7 +147,8 @@ def complete(tables: bytes | None, data: bytes, *, color: ColorSpace) -> bytes:
     header = _frame(parts)
     before = b"" if complete_already else shared.tables
     if not own_frame:
-        before = shared.other + before + (shared.frame or b"")
+        # A restart interval ends with the stream that sets it (B.2.4.4), unless that one is torn in two here.
+        before = shared.other + before + shared.restart + (shared.frame or b"")
     body = data[2 : _end(parts, data)]
     if color == "rgb" and (jfif or len(set(header.sampling)) > 1):
         color = "ycbcr"  # Bio-Formats tags such streams RGB, but nobody subsamples RGB and JFIF knows none
@@ -152,7 +157,8 @@ def complete(tables: bytes | None, data: bytes, *, color: ColorSpace) -> bytes:
         if jfif or adobe is not None:
             # A decoder believes JFIF before Adobe, and the last Adobe segment: neither may stay.
             tables_only = (b"" if complete_already else shared.tables) + parts.tables
-            body = tables_only + (parts.frame or b"") + data[parts.scan : _end(parts, data)]
+            restart = parts.restart or (b"" if own_frame else shared.restart)
+            body = tables_only + restart + (parts.frame or b"") + data[parts.scan : _end(parts, data)]
             return SOI + declared + body + _missing_eoi(body)
         before = declared + before
     return SOI + before + body + _missing_eoi(body)
@@ -202,8 +208,6 @@ class Completion:
     def apply(self, data: bytes) -> bytes:
         """The same as ``complete(tables, data, color=color)``."""
         if self._head and data.startswith(self._head):
-            if data.endswith(EOI):
-                return self._prefix + data[2:]
             at = data.find(EOI, len(self._head))
             if at > 0:
                 return self._prefix + data[2 : at + 2]

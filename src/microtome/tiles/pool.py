@@ -127,6 +127,8 @@ class SlidePool:
         entry = self._open.get(record.key)
         if entry is None or self._clock() - entry.checked >= self.revalidate:
             entry = await self._opening.run(record.key, lambda: self._current(record))
+            while entry.closed:  # in a full pool it may have made room for another before its askers woke up
+                entry = await self._opening.run(record.key, lambda: self._current(record))
         entry.leases += 1
         entry.used = self._clock()
         if record.key in self._open:
@@ -185,7 +187,7 @@ class SlidePool:
         self._counters.add("slides.opened")
         self._open[record.key] = entry
         self._spawn(self._keep_header(entry))
-        self._trim()
+        self._trim(newcomer=entry)
         return entry
 
     async def _keep_header(self, entry: OpenSlide) -> None:
@@ -201,11 +203,11 @@ class SlidePool:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    def _trim(self) -> None:
+    def _trim(self, newcomer: OpenSlide) -> None:
         for key in list(self._open):
             if len(self._open) <= self._capacity:
                 return
-            if self._open[key].leases == 0:
+            if self._open[key].leases == 0 and self._open[key] is not newcomer:
                 self._retire(self._open[key])
 
     def close_idle(self) -> None:

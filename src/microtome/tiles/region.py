@@ -50,7 +50,7 @@ async def for_each_tile(
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(TILES_AT_ONCE, len(indices))):
+            for _ in range(min(TILES_AT_ONCE, workers.limit, len(indices))):
                 group.create_task(worker())
     except ExceptionGroup as failures:
         # One reason is enough for the caller, who knows errors by their class.

@@ -10,7 +10,6 @@ an unfinished transaction, which LMDB never shows; every value carries its lengt
 
 from __future__ import annotations
 
-import os
 import struct
 from pathlib import Path
 from typing import cast
@@ -33,21 +32,13 @@ class SharedTileCache:
     def __init__(self, folder: Path, budget: int) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._half = max(budget // 2, 1)
-        self._pid = os.getpid()
-        self._environment = lmdb.open(
-            str(folder),
-            # Pages are shared by both generations; the slack holds LMDB's own trees and pages not yet reusable.
-            map_size=2 * budget + 64 * _SLACK,
-            max_dbs=2,
-            max_readers=512,
-            sync=False,
-            metasync=False,
-            writemap=True,
-            map_async=True,
-            readahead=False,
-            mode=0o600,
-        )
-        self._databases = [self._environment.open_db(name) for name in (b"even", b"odd")]
+        try:
+            self._environment, self._databases = _opened(folder, budget)
+        except lmdb.Error as error:
+            logger.warning("the shared tile cache is damaged, a new one is made: %s", error)
+            for name in ("data.mdb", "lock.mdb"):
+                (folder / name).unlink(missing_ok=True)
+            self._environment, self._databases = _opened(folder, budget)
 
     def get(self, digest: str) -> EncodedTile | None:
         """The tile, or None. Never raises: a cache that fails is a cache without the tile."""
@@ -101,13 +92,36 @@ class SharedTileCache:
         return 1 if state == b"\1" else 0
 
     def _empty(self) -> None:
-        """Readers that are slow can keep pages of dropped generations alive; begin anew."""
+        """Readers that are slow, or were killed, can keep pages of dropped generations alive; begin anew."""
         try:
+            self._environment.reader_check()
             with self._environment.begin(write=True) as transaction:
                 for database in self._databases:
                     transaction.drop(database, delete=False)
         except lmdb.Error as error:
             logger.warning("the shared tile cache is full and cannot be emptied: %s", error)
+
+
+def _opened(folder: Path, budget: int) -> tuple[lmdb.Environment, list[lmdb._Database]]:
+    environment = lmdb.open(
+        str(folder),
+        # Pages are shared by both generations; the slack holds LMDB's own trees and pages not yet reusable.
+        map_size=2 * budget + 64 * _SLACK,
+        max_dbs=2,
+        max_readers=512,
+        sync=False,
+        metasync=False,
+        writemap=True,
+        map_async=True,
+        readahead=False,
+        mode=0o600,
+    )
+    try:
+        environment.reader_check()  # places of processes that were killed
+        return environment, [environment.open_db(name) for name in (b"even", b"odd")]
+    except lmdb.Error:
+        environment.close()
+        raise
 
 
 def _packed(tile: EncodedTile) -> bytes:

@@ -27,6 +27,12 @@ class RenderWorkers:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="render", initializer=_lower_priority)
         self._limit = threads + queue
         self._pending = 0
+        self._closed = False
+
+    @property
+    def limit(self) -> int:
+        """How many jobs may run or wait."""
+        return self._limit
 
     @property
     def pending(self) -> int:
@@ -35,6 +41,8 @@ class RenderWorkers:
 
     async def run(self, job: Callable[[], T]) -> T:
         """The result of ``job()``, computed in a thread. Raises Busy when the queue is full."""
+        if self._closed:
+            raise Busy("The server is stopping; try again in a moment")
         if self._pending >= self._limit:
             raise Busy("The server is rendering as many tiles as it is configured to; try again in a moment")
         self._pending += 1
@@ -42,9 +50,10 @@ class RenderWorkers:
         future.add_done_callback(self._landed(asyncio.get_running_loop()))
         try:
             return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            future.cancel()
-            raise
+        except asyncio.CancelledError as dropped:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise Busy("The server is stopping; try again in a moment") from dropped  # ``close`` has dropped the job
 
     def _landed(self, loop: asyncio.AbstractEventLoop) -> Callable[[object], None]:
         def release() -> None:
@@ -58,7 +67,8 @@ class RenderWorkers:
         return landed
 
     def close(self) -> None:
-        """Let running jobs finish, drop waiting ones."""
+        """Let running jobs finish, drop waiting ones: their askers get Busy."""
+        self._closed = True
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
