@@ -48,7 +48,10 @@ class _Commands(click.Group):
             raise Failure(error.message) from error
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+_HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(cls=_Commands, context_settings=_HELP)
 @click.version_option(microtome.__version__, "-V", "--version", message="microtome %(version)s")
 def commands() -> None:
     """Serve whole-slide images from a folder or a bucket.
@@ -58,6 +61,7 @@ def commands() -> None:
 
 
 for command in (serve, demo, inspect, check, sign, settings):
+    command.context_settings.update(_HELP)
     commands.add_command(command)
 
 

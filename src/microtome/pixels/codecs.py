@@ -63,7 +63,8 @@ def _check_size(tile: EncodedTile, max_pixels: int) -> None:
     size = headers.image_size(tile.data, tile.media_type)
     if size is None:
         raise CorruptData(f"The {tile.media_type} data of a tile has no readable header")
-    if size.width * size.height > max_pixels:
+    count = headers.components(tile.data, tile.media_type)
+    if size.width * size.height * max(1, count / 4) > max_pixels:
         raise LimitExceeded(
             f"A tile of {size.width} x {size.height} px is larger than {max_pixels} px", limit="max_pixels",
             value=size.width * size.height,

@@ -9,8 +9,6 @@ from microtome.pixels import jpeg
 _SIZ = b"\xff\x4f\xff\x51"
 _JP2 = b"\0\0\0\x0cjP  "
 _MAX_BOXES = 100
-MAX_COMPONENTS = 64
-"""Of a JPEG 2000 image. The standard allows 16384, which a few bytes can claim."""
 
 
 def image_size(data: bytes, media_type: str) -> Size | None:
@@ -29,6 +27,14 @@ def image_size(data: bytes, media_type: str) -> Size | None:
             return _webp(data)
         case _:
             return None
+
+
+def components(data: bytes, media_type: str) -> int:
+    """How many components the header of a JPEG or a JPEG 2000 image claims (at least 1), 4 for other types."""
+    if media_type == "image/jpeg":
+        return jpeg.frame(data).components
+    at = _codestream(data) if media_type in {"image/j2c", "image/jp2"} else None
+    return 4 if at is None else max(1, int.from_bytes(data[at + 40 : at + 42], "big"))
 
 
 def has_plain_components(data: bytes) -> bool:
@@ -50,7 +56,7 @@ def has_plain_components(data: bytes) -> bool:
 
 def _jpeg2000(data: bytes) -> Size | None:
     at = _codestream(data)
-    if at is None or len(data) < at + 42 or int.from_bytes(data[at + 40 : at + 42], "big") > MAX_COMPONENTS:
+    if at is None or len(data) < at + 42:
         return None
     right, bottom, left, top = (int.from_bytes(data[at + 8 + 4 * i : at + 12 + 4 * i], "big") for i in range(4))
     return Size(right - left, bottom - top) if right > left and bottom > top else None

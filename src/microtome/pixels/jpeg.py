@@ -20,6 +20,8 @@ _TABLES = {0xDB, 0xC4}  # DQT, DHT
 _DRI = 0xDD
 _APP14 = 0xEE
 _MAX_SEGMENTS = 1000
+_MAX_FILL = 1000
+"""Bytes 0xFF that may stand before a marker (B.1.1.2 sets no limit)."""
 
 
 def _adobe(transform: int) -> bytes:
@@ -64,8 +66,8 @@ def _walk(data: bytes) -> _Parts:
     other: list[bytes] = []
     at = 2
     for _ in range(_MAX_SEGMENTS):
-        while data[at : at + 2] == b"\xff\xff":
-            at += 1
+        if data[at : at + 2] == b"\xff\xff":
+            at += len(data[at : at + _MAX_FILL]) - len(data[at : at + _MAX_FILL].lstrip(b"\xff")) - 1
         if at + 2 > len(data) or data[at] != 0xFF:
             raise CorruptData("A JPEG stream breaks off or holds no marker where one must be", offset=at)
         marker = data[at + 1]

@@ -97,6 +97,8 @@ def layout(directory: Directory) -> Layout:
     kind = _KINDS.get(sample_format, "u" if sample_format == 4 else "")
     photometric = directory.number(tags.PHOTOMETRIC, tags.RGB if samples >= 3 else tags.BLACK_IS_ZERO)
     _check(kind, depths[0], photometric, directory)
+    if photometric == tags.CMYK and compression in _ENCODED:
+        raise UnsupportedFormat(f"CMYK images with {name} compression are not supported", feature="CMYK")
     subsampling = directory.numbers(tags.YCBCR_SUBSAMPLING)[:2] or (2, 2)
     planar = directory.number(tags.PLANAR_CONFIGURATION, 1) == 2 and samples > 1
     media_type = None if planar else _ENCODED.get(compression)
