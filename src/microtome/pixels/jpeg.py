@@ -193,7 +193,7 @@ class Completion:
     Tiles that begin differently take the long way.
     """
 
-    __slots__ = ("_color", "_head", "_prefix", "_tables")
+    __slots__ = ("_color", "_exact", "_head", "_prefix", "_tables")
     _color: ColorSpace
 
     def __init__(self, tables: bytes | None, sample: bytes, *, color: ColorSpace) -> None:
@@ -205,11 +205,15 @@ class Completion:
         body = sample[2 : _end(parts, sample)]
         simple = parts.frame is None or parts.frame[1] == 0xC0
         self._head = sample[: scan + 2 + length] if simple and whole.endswith(body) and body.endswith(EOI) else b""
+        # Searching costs as much as all the rest: writers that put nothing behind one tile are believed to do so always.
+        self._exact = sample.find(EOI, scan) == len(sample) - 2
         self._prefix = whole[: len(whole) - len(body)]
 
     def apply(self, data: bytes) -> bytes:
         """The same as ``complete(tables, data, color=color)``."""
         if self._head and data.startswith(self._head):
+            if self._exact and data.endswith(EOI):
+                return self._prefix + data[2:]
             at = data.find(EOI, len(self._head))
             if at > 0:
                 return self._prefix + data[2 : at + 2]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 
@@ -72,6 +73,13 @@ class Store(Protocol):
 
     def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:
         """Objects whose key starts with ``prefix`` and sorts behind ``after``, bytewise by key, in pages."""
+        ...
+
+    def local_path(self, key: str) -> Path | None:
+        """Where the object or folder is on this machine, for libraries that open paths; None when it is elsewhere.
+
+        Raises NotFound for a key that leaves the root.
+        """
         ...
 
     async def close(self) -> None:

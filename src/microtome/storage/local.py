@@ -161,6 +161,14 @@ class LocalStore:
         while page := await asyncio.to_thread(_take, files):
             yield page
 
+    def local_path(self, key: str) -> Path | None:
+        """The path, as long as no symbolic link on it leads out of the root."""
+        check_key(key.rstrip("/"))
+        path = self._root / key.rstrip("/")
+        if not self._follow_symlinks and not path.resolve().is_relative_to(self._root):
+            raise NotFound("slide", key)
+        return path
+
     async def close(self) -> None:
         """Close the files."""
         self._files.clear()

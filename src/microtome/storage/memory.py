@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from microtome.errors import Conflict, NotFound
 from microtome.storage.base import ObjectInfo, RangeResult
@@ -96,6 +97,10 @@ class MemoryStore:
         for first in range(0, len(keys), PAGE):
             self.log.append(Request("list", prefix))
             yield [self._objects[key][1] for key in keys[first : first + PAGE] if key in self._objects]
+
+    def local_path(self, key: str) -> Path | None:
+        """None."""
+        return None
 
     async def close(self) -> None:
         """Nothing to release."""

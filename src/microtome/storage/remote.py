@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
@@ -136,6 +137,10 @@ class RemoteStore:
                     return
         except _FAILURES as error:
             raise _translated_listing(error) from error
+
+    def local_path(self, key: str) -> Path | None:
+        """None."""
+        return None
 
     async def close(self) -> None:
         """Nothing to do: the client closes idle connections itself."""

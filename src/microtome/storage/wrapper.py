@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 from microtome.storage.base import ObjectInfo, RangeResult, Store
 
@@ -45,6 +46,10 @@ class Wrapper:
     def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[Sequence[ObjectInfo]]:
         """As the store below."""
         return self._store.list(prefix, after=after)
+
+    def local_path(self, key: str) -> Path | None:
+        """As the store below."""
+        return self._store.local_path(key)
 
     async def close(self) -> None:
         """Close the store below."""

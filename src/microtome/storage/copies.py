@@ -1,0 +1,151 @@
+"""Local copies of objects for C libraries that open paths, bounded in bytes. Files of a local store stay in place.
+
+A copy belongs to one version of an object (key and ETag). What is in use is never removed; what is not leaves when
+others need the room, the longest unused first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from microtome.caching import Flights
+from microtome.errors import LimitExceeded, UnsupportedFormat
+from microtome.storage.base import ObjectInfo, Store
+from microtome.storage.folder import PinnedFolder
+from microtome.storage.pinned import PinnedObject
+
+Files = PinnedObject | PinnedFolder
+PIECE = 8 * 1024 * 1024
+PIECES_AT_ONCE = 4
+
+
+@dataclass(eq=False, slots=True)
+class _Copy:
+    folder: Path
+    nbytes: int
+    uses: int = 0
+
+
+class LocalCopy:
+    """A path that stays valid until ``release``."""
+
+    def __init__(self, path: Path, copy: _Copy | None = None) -> None:
+        self.path = path
+        self._copy = copy
+
+    def release(self) -> None:
+        """The path is not used any more."""
+        if self._copy is not None:
+            self._copy.uses -= 1
+            self._copy = None
+
+
+class LocalCopies:
+    """Copies in ``folder`` (made when first needed; a temporary one when None), at most ``budget`` bytes."""
+
+    def __init__(self, folder: Path | None, budget: int) -> None:
+        self._given = folder
+        self._folder: Path | None = None
+        self._budget = budget
+        self._copies: OrderedDict[str, _Copy] = OrderedDict()
+        self._flights: Flights[str, _Copy] = Flights()
+
+    async def of(self, files: Files, companions: Sequence[str] = ()) -> LocalCopy:
+        """A path of this version of an object or a folder.
+
+        ``companions`` are prefixes of keys beside it that the library opens, too ("case/slide/" for MIRAX). Raises
+        LimitExceeded for what does not fit, Conflict when a part was replaced, StorageUnavailable.
+        """
+        direct = files.store.local_path(files.key)
+        if direct is not None:
+            return LocalCopy(direct)
+        name = f"{files.key}\0{files.info.etag}"
+        copy = self._copies.get(name)
+        if copy is None:
+            copy = await self._flights.run(name, lambda: self._made(name, files, companions))
+        copy.uses += 1
+        self._copies.move_to_end(name)
+        return LocalCopy(copy.folder / files.key.rstrip("/").rsplit("/", 1)[-1], copy)
+
+    def close(self) -> None:
+        """Remove all copies."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+        self._copies.clear()
+
+    async def _made(self, name: str, files: Files, companions: Sequence[str]) -> _Copy:
+        base = files.key.rstrip("/").rpartition("/")[0]
+        wanted = list(files.entries.values()) if isinstance(files, PinnedFolder) else [files.info]
+        if isinstance(files, PinnedFolder) and not files.complete:
+            raise UnsupportedFormat("The folder holds too many objects to be copied", feature="local copy")
+        for prefix in companions:
+            async for page in files.store.list(prefix):
+                wanted += page
+        total = sum(info.size for info in wanted)
+        if total > self._budget:
+            raise LimitExceeded(
+                f"The slide must be copied to be read: {total >> 20} MB, where copies may have {self._budget >> 20} MB",
+                limit="local_copies",
+                value=total,
+            )
+        self._make_room(total)
+        folder = self._root() / blake2b(name.encode(), digest_size=12).hexdigest()
+        copy = self._copies[name] = _Copy(folder, total, uses=1)  # in use while it is filled
+        try:
+            for info in wanted:
+                target = folder / info.key.removeprefix(f"{base}/" if base else "")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                await _copy(files.store, info, target)
+        except BaseException:
+            del self._copies[name]
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        copy.uses = 0
+        return copy
+
+    def _root(self) -> Path:
+        if self._folder is None:
+            if self._given is not None:
+                self._given.mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(prefix="microtome-copies-", dir=self._given))
+        return self._folder
+
+    def _make_room(self, nbytes: int) -> None:
+        used = sum(copy.nbytes for copy in self._copies.values())
+        for name, copy in list(self._copies.items()):
+            if used + nbytes <= self._budget:
+                return
+            if copy.uses == 0:
+                del self._copies[name]
+                shutil.rmtree(copy.folder, ignore_errors=True)
+                used -= copy.nbytes
+        if used + nbytes > self._budget:
+            raise LimitExceeded(
+                "All room for local copies is taken by slides in use; try again later or raise local_copies",
+                limit="local_copies",
+                value=nbytes,
+            )
+
+
+async def _copy(store: Store, info: ObjectInfo, target: Path) -> None:
+    starts = iter(range(0, info.size, PIECE))
+
+    with target.open("wb") as file:
+
+        async def worker() -> None:
+            for start in starts:
+                result = await store.get_range(info.key, start, min(start + PIECE, info.size), etag=info.etag)
+                file.seek(start)  # no other task runs between these two lines
+                file.write(result.data)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(PIECES_AT_ONCE):
+                group.create_task(worker())
