@@ -16,7 +16,7 @@ BLOCK_SIZE = 256 * 1024
 BYPASS_BLOCKS = 32
 AHEAD_BYTES = 16 * 1024 * 1024
 """The most that waits to be read ahead."""
-AHEAD_BLOCKS = (8, 48)
+AHEAD_BLOCKS = (3, 48)
 """The fewest and the most blocks that are read ahead at the same time."""
 
 
@@ -37,7 +37,7 @@ class BlockCache(Wrapper):
         self._ahead: set[asyncio.Task[RangeResult]] = set()
         self._queue: list[tuple[str, str, int]] = []
         self._latency = 0.0
-        """How long the store takes to answer lately, in s."""
+        """How long the store takes at least to answer, in s."""
         self._most_ahead = min(budget // 4, AHEAD_BYTES) // block_size
         self._closed = False
 
@@ -140,7 +140,9 @@ class BlockCache(Wrapper):
         clock = asyncio.get_running_loop().time
         begin = clock()
         result = await self._store.get_range(key, start, stop, etag=etag)
-        self._latency += (clock() - begin - self._latency) / (8 if self._latency else 1)
+        # The quickest answer of late: a slow one may only have waited for others that were read ahead.
+        took = clock() - begin
+        self._latency = min(took, self._latency * 1.02) if self._latency else took
         return result
 
     def _cut(self, blocks: Sequence[RangeResult], start: int, stop: int) -> bytes:
