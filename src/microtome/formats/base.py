@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from microtome.model import EncodedTile, Level, Raster, SlideInfo, TileIndex
+from microtome.storage.folder import Files
 from microtome.storage.pinned import PinnedObject
 
 
@@ -45,11 +46,41 @@ class Slide(Protocol):
         ...
 
 
+class SyncSlide(Protocol):
+    """An open slide of a library that blocks; ``threads.ThreadedSlide`` makes a ``Slide`` of it.
+
+    Methods are called in threads. ``at_once`` of them at the same time when the library allows it, else one by one.
+    Indices have been checked against ``info``.
+    """
+
+    at_once: int
+    """How many calls the library bears at the same time."""
+
+    def info(self) -> SlideInfo:
+        """The facts. Called once, first."""
+        ...
+
+    def read_tile(self, index: TileIndex) -> EncodedTile | Raster:
+        """As ``Slide.read_tile``: the whole tile, edge tiles with padding or cropped to the level."""
+        ...
+
+    def read_associated(self, name: str) -> EncodedTile | Raster:
+        """One of the pictures that ``info`` names."""
+        ...
+
+    def close(self) -> None:
+        """Release what the slide holds. No call is under way."""
+        ...
+
+
 class Format(Protocol):
     """Opens files of one family. Stateless."""
 
     name: str
     """Short, stable: "tiff"."""
+
+    priority: int
+    """Formats of higher priority are asked first."""
 
     def recognises(self, head: bytes, name: str) -> bool:
         """Pure: do the first bytes and the file's name look like this format? Must not raise, whatever the bytes."""
@@ -57,4 +88,33 @@ class Format(Protocol):
 
     async def open(self, files: PinnedObject) -> Slide:
         """Open. Raises UnsupportedFormat, CorruptData, LimitExceeded, Conflict, StorageUnavailable."""
+        ...
+
+
+@runtime_checkable
+class FolderFormat(Protocol):
+    """A format whose slides may be folders; the same object is a ``Format``, too. ``open`` then takes either kind."""
+
+    name: str
+    priority: int
+
+    def recognises_folder(self, names: Sequence[str]) -> bool:
+        """Pure: are the objects of a folder, by their names relative to it, a slide of this format?"""
+        ...
+
+    async def open(self, files: Files) -> Slide:
+        """As ``Format.open``."""
+        ...
+
+
+@runtime_checkable
+class Serving(Protocol):
+    """A format with something to do when the server starts and stops."""
+
+    async def start(self) -> None:
+        """Called once before the first slide is opened."""
+        ...
+
+    async def stop(self) -> None:
+        """Called once after the last slide is closed."""
         ...

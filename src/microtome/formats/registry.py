@@ -2,37 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 
-from microtome.errors import UnsupportedFormat
-from microtome.formats.base import Format, Slide
-from microtome.storage.pinned import PinnedObject
+from microtome.errors import CorruptData, InvalidRequest, UnsupportedFormat
+from microtome.formats.base import FolderFormat, Format, Serving, Slide
+from microtome.storage.folder import Files, PinnedFolder
+from microtome.telemetry import logger
 
 GROUP = "microtome.formats"
 
 
 class FormatRegistry:
-    """The formats of one application. The first that recognises a file opens it."""
+    """The formats of one application, those of higher priority first, names break ties.
 
-    def __init__(self, formats: Iterable[Format]) -> None:
-        self.formats = tuple(formats)
+    ``priorities`` overrides by name; a negative priority keeps a format from being chosen.
+    """
+
+    def __init__(self, formats: Iterable[Format], priorities: Mapping[str, int] | None = None) -> None:
+        given = priorities or {}
+        found = list(formats)
+        self.priorities = {each.name: given.get(each.name, getattr(each, "priority", 0)) for each in found}
+        self.formats = tuple(sorted(found, key=lambda each: (-self.priorities[each.name], each.name)))
 
     @classmethod
-    def from_entry_points(cls) -> FormatRegistry:
-        """All installed formats; ours register the same way as an outsider's."""
-        found = [point.load()() for point in entry_points(group=GROUP)]
-        return cls(sorted(found, key=lambda f: (-getattr(f, "priority", 0), f.name)))
+    def from_entry_points(cls, priorities: Mapping[str, int] | None = None) -> FormatRegistry:
+        """All installed formats; ours register the same way as an outsider's. One that cannot be loaded is left out."""
+        found: list[Format] = []
+        for point in entry_points(group=GROUP):
+            try:
+                found.append(point.load()())
+            except ImportError as error:
+                logger.warning("format %s cannot be loaded: %s", point.name, error)
+        return cls(found, priorities)
 
-    async def open(self, files: PinnedObject) -> Slide:
-        """Open with the first format that recognises the file. Raises UnsupportedFormat when none does."""
+    def recognising(self, files: Files) -> list[Format]:
+        """The formats that take a file or folder for theirs, the first choice first."""
+        if isinstance(files, PinnedFolder):
+            names = list(files.entries)
+            return [
+                each
+                for each in self.formats
+                if self.priorities[each.name] >= 0 and isinstance(each, FolderFormat) and each.recognises_folder(names)
+            ]
         name = files.key.rsplit("/", 1)[-1]
-        for candidate in self.formats:
-            if candidate.recognises(files.head, name):
-                return await candidate.open(files)
-        known = ", ".join(f.name for f in self.formats)
-        raise UnsupportedFormat(
-            f"The file is none of the formats this server reads ({known}); it begins with"
-            f" {files.head[:4].hex(' ') or 'nothing'}",
-            feature="file signature",
+        return [each for each in self.formats if self.priorities[each.name] >= 0 and each.recognises(files.head, name)]
+
+    async def open(self, files: Files, name: str | None = None) -> Slide:
+        """Open with the first format that recognises the file and can, or with the one called ``name`` alone.
+
+        Raises UnsupportedFormat or CorruptData of the first choice when none can, InvalidRequest(parameter="format")
+        for a name that is not installed.
+        """
+        if name is not None:
+            chosen = [each for each in self.formats if each.name == name]
+            if not chosen:
+                known = ", ".join(each.name for each in self.formats)
+                raise InvalidRequest(f"There is no format {name[:40]}; there are {known}", parameter="format")
+        else:
+            chosen = self.recognising(files)
+        if not chosen:
+            raise _unknown(files, [each.name for each in self.formats])
+        failures: list[UnsupportedFormat | CorruptData] = []
+        for each in chosen:
+            try:
+                return await each.open(files)  # type: ignore[arg-type]  # a folder only goes to FolderFormat
+            except (UnsupportedFormat, CorruptData) as error:
+                failures.append(error)
+        raise failures[0]
+
+    async def start(self) -> None:
+        """Start the formats that ask for it."""
+        for each in self.formats:
+            if isinstance(each, Serving):
+                await each.start()
+
+    async def stop(self) -> None:
+        """Stop them."""
+        for each in self.formats:
+            if isinstance(each, Serving):
+                await each.stop()
+
+
+def _unknown(files: Files, names: list[str]) -> UnsupportedFormat:
+    known = ", ".join(names)
+    if isinstance(files, PinnedFolder):
+        return UnsupportedFormat(
+            f"The folder is no slide of a format this server reads ({known})", feature="folder of files"
         )
+    return UnsupportedFormat(
+        f"The file is none of the formats this server reads ({known}); it begins with"
+        f" {files.head[:4].hex(' ') or 'nothing'}",
+        feature="file signature",
+    )

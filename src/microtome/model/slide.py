@@ -11,7 +11,10 @@ from microtome.model.geometry import Level, Size
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One channel as the file names it; ``color`` is 0xRRGGBB or None when the file gives none."""
+    """One channel as the file names it; ``color`` is 0xRRGGBB or None when the file gives none.
+
+    Colour images have the three channels R, G and B; fluorescence has one for each stain.
+    """
 
     name: str
     color: int | None = None
@@ -56,7 +59,16 @@ class SlideInfo:
 
 @dataclass(frozen=True, slots=True)
 class SlideRecord:
-    """A slide in a catalogue: the id clients use, and the key of its object in the store."""
+    """A slide in a catalogue: the id clients use, and the key of its object (or folder) in the store.
+
+    ``format`` is the name of the only format that may open it, None for the first one that can.
+    """
 
     id: str
     key: str
+    format: str | None = None
+
+    @property
+    def handle(self) -> str:
+        """What identifies the open slide: the same file opened by another format is another slide."""
+        return self.key if self.format is None else f"{self.key}\0{self.format}"

@@ -20,13 +20,16 @@ class EncodedTile:
 
     JPEG: quantisation and Huffman tables merged, colour space declared in the stream itself (APP14 where JFIF rules
     would misread it), nothing after EOI. ``media_type`` is the IANA name ("image/jpeg", "image/j2c" for a JPEG 2000
-    codestream, "image/webp"). ``size`` is in px and includes the padding of an edge tile.
+    codestream, "image/webp"). ``size`` is in px and includes the padding of an edge tile. Vector tiles have the type of
+    their payload ("application/vnd.mapbox-vector-tile", "application/geo+json") and the colour "other"; ``encoding`` is
+    "gzip" when the data is stored compressed.
     """
 
     data: bytes
     media_type: str
     size: Size
     color: ColorSpace
+    encoding: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

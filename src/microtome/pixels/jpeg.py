@@ -205,7 +205,7 @@ class Completion:
         body = sample[2 : _end(parts, sample)]
         simple = parts.frame is None or parts.frame[1] == 0xC0
         self._head = sample[: scan + 2 + length] if simple and whole.endswith(body) and body.endswith(EOI) else b""
-        # Searching costs as much as all the rest: writers that put nothing behind one tile are believed to do so always.
+        # Searching costs as much as all the rest: a writer that put nothing behind this tile is trusted with others.
         self._exact = sample.find(EOI, scan) == len(sample) - 2
         self._prefix = whole[: len(whole) - len(body)]
 

@@ -18,10 +18,9 @@ from pathlib import Path
 from microtome.caching import Flights
 from microtome.errors import LimitExceeded, UnsupportedFormat
 from microtome.storage.base import ObjectInfo, Store
-from microtome.storage.folder import PinnedFolder
-from microtome.storage.pinned import PinnedObject
+from microtome.storage.folder import Files, PinnedFolder
+from microtome.storage.pinned import LocalPath
 
-Files = PinnedObject | PinnedFolder
 PIECE = 8 * 1024 * 1024
 PIECES_AT_ONCE = 4
 
@@ -45,6 +44,16 @@ class LocalCopy:
         if self._copy is not None:
             self._copy.uses -= 1
             self._copy = None
+
+
+async def local_copy(files: Files, companions: Sequence[str] = ()) -> LocalPath:
+    """A path for a library that opens paths; see ``LocalCopies.of``. Raises UnsupportedFormat where copies are off."""
+    if files.copies is not None:
+        return await files.copies.of(files, companions)
+    direct = files.store.local_path(files.key)
+    if direct is None:
+        raise UnsupportedFormat("This format is only read from local files here", feature="local copy")
+    return LocalCopy(direct)
 
 
 class LocalCopies:

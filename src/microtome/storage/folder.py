@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 from microtome.errors import Conflict, NotFound
 from microtome.storage.base import ObjectInfo, Store
-from microtome.storage.pinned import PinnedObject
+from microtome.storage.pinned import Copies, PinnedObject
 
 LISTED = 20_000
 """So many objects of a folder are listed at most; formats with more of them ask by name."""
@@ -24,6 +24,8 @@ class PinnedFolder:
         self.key = key
         self.entries = entries
         """By name relative to the folder, in bytewise order."""
+        self.copies: Copies | None = None
+        """Where local copies may be made; see ``copies.local_copy``."""
         self.complete = complete
         """Whether all objects are listed."""
         digest = blake2b(digest_size=16)
@@ -70,3 +72,17 @@ class PinnedFolder:
             listed = await self.store.head(self.path(name))
         result = await self.store.get_range(listed.key, 0, listed.size, etag=listed.etag)
         return result.data
+
+
+Files = PinnedObject | PinnedFolder
+
+
+async def open_files(store: Store, key: str, copies: Copies | None = None) -> Files:
+    """The object at ``key``, or the folder there is in its place. Raises NotFound(what="slide") for neither."""
+    files: Files
+    try:
+        files = await PinnedObject.open(store, key)
+    except NotFound:
+        files = await PinnedFolder.open(store, key)
+    files.copies = copies
+    return files

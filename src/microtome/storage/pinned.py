@@ -11,6 +11,8 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 from microtome.errors import Conflict
 from microtome.storage.base import ObjectInfo, Store
@@ -35,12 +37,32 @@ class Header:
         return sum(len(data) for _, data in self.ranges)
 
 
+class LocalPath(Protocol):
+    """A path of this machine that stays valid until it is released."""
+
+    path: Path
+
+    def release(self) -> None:
+        """The path is not used any more."""
+        ...
+
+
+class Copies(Protocol):
+    """Makes local copies; ``copies.LocalCopies`` is one."""
+
+    async def of(self, files: Any, companions: Sequence[str] = ()) -> LocalPath:
+        """A path of an object or a folder, with what stands beside it under the prefixes ``companions``."""
+        ...
+
+
 class PinnedObject:
     """A version of an object, fixed by its ETag. Reads raise Conflict as soon as the object has been replaced."""
 
     def __init__(self, store: Store, info: ObjectInfo, known: Sequence[tuple[int, bytes]] = ()) -> None:
         self.store = store
         self.info = info
+        self.copies: Copies | None = None
+        """Where local copies may be made; see ``copies.local_copy``."""
         self._starts: list[int] = []
         self._known: list[bytes] = []
         self._touched: list[tuple[int, int]] | None = [(0, _SIGNATURE_BYTES)]

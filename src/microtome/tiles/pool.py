@@ -20,7 +20,8 @@ from microtome.formats.base import Slide
 from microtome.formats.registry import FormatRegistry
 from microtome.model import SlideRecord
 from microtome.storage.base import Store
-from microtome.storage.pinned import Header, PinnedObject
+from microtome.storage.folder import Files, PinnedFolder, open_files
+from microtome.storage.pinned import Copies, Header, PinnedObject
 from microtome.telemetry import Counters, logger
 from microtome.tiles.readahead import ReadAhead
 
@@ -49,7 +50,7 @@ class OpenSlide:
 
     record: SlideRecord
     slide: Slide
-    files: PinnedObject
+    files: Files
     checked: float
     leases: int = 0
     retired: bool = False
@@ -75,6 +76,7 @@ class SlidePool:
         formats: FormatRegistry,
         headers: Headers,
         *,
+        copies: Copies | None = None,
         capacity: int = 100,
         idle: float = 600.0,
         revalidate: float = 10.0,
@@ -85,6 +87,7 @@ class SlidePool:
         self.revalidate = revalidate
         self._formats = formats
         self._headers = headers
+        self._copies = copies
         self._capacity = capacity
         self._idle = idle
         self._clock = clock
@@ -124,27 +127,27 @@ class SlidePool:
         raise AssertionError("unreachable")
 
     async def _lease(self, record: SlideRecord) -> OpenSlide:
-        entry = self._open.get(record.key)
+        entry = self._open.get(record.handle)
         if entry is None or self._clock() - entry.checked >= self.revalidate:
-            entry = await self._opening.run(record.key, lambda: self._current(record))
+            entry = await self._opening.run(record.handle, lambda: self._current(record))
             while entry.closed:  # in a full pool it may have made room for another before its askers woke up
-                entry = await self._opening.run(record.key, lambda: self._current(record))
+                entry = await self._opening.run(record.handle, lambda: self._current(record))
         entry.leases += 1
         entry.used = self._clock()
-        if record.key in self._open:
-            self._open.move_to_end(record.key)
+        if record.handle in self._open:
+            self._open.move_to_end(record.handle)
         return entry
 
     async def _current(self, record: SlideRecord) -> OpenSlide:
         """The open slide after asking the store whether it is still the same object, or a newly opened one."""
-        entry = self._open.get(record.key)
+        entry = self._open.get(record.handle)
         if entry is not None and await self._still_current(entry):
             return entry
         return await self._open_anew(record)
 
     async def _still_current(self, entry: OpenSlide) -> bool:
         try:
-            info = await self.store.head(entry.record.key)
+            etag = await self._etag(entry)
         except NotFound:
             self._retire(entry, forget=True)
             raise
@@ -153,12 +156,17 @@ class SlidePool:
             logger.warning("could not ask the store whether slide %s has changed", entry.record.id)
             entry.checked = self._clock()
             return True
-        if info.etag != entry.version:
+        if etag != entry.version:
             self._counters.add("slides.replaced")
             self._retire(entry, forget=True)
             return False
         entry.checked = self._clock()
         return True
+
+    async def _etag(self, entry: OpenSlide) -> str:
+        if isinstance(entry.files, PinnedFolder):
+            return (await PinnedFolder.open(self.store, entry.record.key)).info.etag
+        return (await self.store.head(entry.record.key)).etag
 
     async def _verify(self, entry: OpenSlide) -> None:
         try:
@@ -171,21 +179,22 @@ class SlidePool:
         if header is not None:
             try:
                 files = PinnedObject.replay(self.store, header)
-                slide = await self._formats.open(files)
+                files.copies = self._copies
+                slide = await self._formats.open(files, record.format)
                 entry = self._admit(record, files, slide)
                 # A kept header may be days old. Pinned reads would notice; answers that need no read would not.
                 self._spawn(self._verify(entry))
                 return entry
             except Conflict:
                 self._headers.drop(record.key)
-        files = await PinnedObject.open(self.store, record.key)
-        return self._admit(record, files, await self._formats.open(files))
+        files = await open_files(self.store, record.key, self._copies)
+        return self._admit(record, files, await self._formats.open(files, record.format))
 
-    def _admit(self, record: SlideRecord, files: PinnedObject, slide: Slide) -> OpenSlide:
+    def _admit(self, record: SlideRecord, files: Files, slide: Slide) -> OpenSlide:
         now = self._clock()
         entry = OpenSlide(record, slide, files, checked=now, used=now)
         self._counters.add("slides.opened")
-        self._open[record.key] = entry
+        self._open[record.handle] = entry
         self._spawn(self._keep_header(entry))
         self._trim(newcomer=entry)
         return entry
@@ -196,6 +205,10 @@ class SlidePool:
         except Exception:  # noqa: BLE001 - whoever asks for the facts gets this very error; nothing to keep
             return
         if not entry.retired:
+            self._put_header(entry)
+
+    def _put_header(self, entry: OpenSlide) -> None:
+        if isinstance(entry.files, PinnedObject):
             self._headers.put(entry.files.header())
 
     def _spawn(self, work: Awaitable[None]) -> None:
@@ -221,10 +234,10 @@ class SlidePool:
         if forget:
             self._headers.drop(entry.record.key)
         elif not entry.retired:
-            self._headers.put(entry.files.header())
+            self._put_header(entry)
         entry.retired = True
-        if self._open.get(entry.record.key) is entry:
-            del self._open[entry.record.key]
+        if self._open.get(entry.record.handle) is entry:
+            del self._open[entry.record.handle]
         self._close_if_unused(entry)
 
     def _close_if_unused(self, entry: OpenSlide) -> None:

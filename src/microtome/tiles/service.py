@@ -77,10 +77,10 @@ class TileService:
 
     def peek_tile(self, record: SlideRecord, index: TileIndex, options: RenderOptions) -> ImageAnswer | None:
         """The tile if it can be answered at once, without waiting or pixel work, else None. Never raises."""
-        entry = self.pool.peek(record.key)
+        entry = self.pool.peek(record.handle)
         if entry is None:
             return None
-        digest = tile_key(record.key, entry.version, index, options)
+        digest = tile_key(record.handle, entry.version, index, options)
         image = self.cache.get(digest)
         hit = image is not None
         if image is None:
@@ -102,7 +102,7 @@ class TileService:
             level.check_tile(index)
             entry.ahead.learn(index.level, level)
             entry.ahead.visit(index)
-            digest = tile_key(record.key, entry.version, index, options)
+            digest = tile_key(record.handle, entry.version, index, options)
             return await self._answer(entry, digest, lambda: self._tile(entry, index, options))
 
         return await self.pool.run(record, work)
@@ -123,7 +123,7 @@ class TileService:
         profile = (await entry.slide.info()).icc_profile
         if profile is None:
             return None
-        key = f"{entry.record.key}\0{entry.version}"
+        key = f"{entry.record.handle}\0{entry.version}"
         return await self._transforms.get_or_compute(
             key, lambda: self.workers.run(lambda: IccTransform.to_srgb(profile))
         )
@@ -161,7 +161,7 @@ class TileService:
         async def work(entry: OpenSlide) -> ImageAnswer:
             scheme = await self._deep_zoom(entry)
             target = scheme.tile(level, column, row)
-            digest = tile_key(f"{record.key}\0dz", entry.version, TileIndex(level, column, row), options)
+            digest = tile_key(f"{record.handle}\0dz", entry.version, TileIndex(level, column, row), options)
             return await self._answer(
                 entry, digest, lambda: self._deep_zoom_tile(entry, scheme.downsample(level), target, options)
             )
@@ -205,7 +205,7 @@ class TileService:
         """The whole slide with its long side ``max_size`` px, from the nearest finer level, in one resampling."""
 
         async def work(entry: OpenSlide) -> ImageAnswer:
-            digest = tile_key(f"{record.key}\0thumbnail", entry.version, TileIndex(max_size, 0, 0), options)
+            digest = tile_key(f"{record.handle}\0thumbnail", entry.version, TileIndex(max_size, 0, 0), options)
             return await self._answer(entry, digest, lambda: self._thumbnail(entry, max_size, options))
 
         return await self.pool.run(record, work)
@@ -252,7 +252,7 @@ class TileService:
         """A picture beside the pyramid. Raises NotFound(what="associated image")."""
 
         async def work(entry: OpenSlide) -> ImageAnswer:
-            digest = tile_key(f"{record.key}\0associated {name}", entry.version, TileIndex(0, 0, 0), options)
+            digest = tile_key(f"{record.handle}\0associated {name}", entry.version, TileIndex(0, 0, 0), options)
 
             async def compute() -> EncodedTile:
                 return await self._rendered(entry, await entry.slide.read_associated(name), options)

@@ -25,6 +25,9 @@ class FakeStore:
         self.asked: list[str] = []
         self.down = False
 
+    def local_path(self, key: str) -> None:
+        return None
+
     def _info(self, key: str) -> ObjectInfo:
         if self.down:
             raise StorageUnavailable("The store does not answer")
@@ -96,6 +99,7 @@ class FakeSlide:
 
 class FakeFormat:
     name = "fake"
+    priority = 0
 
     def __init__(self) -> None:
         self.opened: list[str] = []

@@ -121,6 +121,7 @@ class CountingFormat:
     """TIFF, counting openings. While ``hold`` is set, the reads of new slides wait at their gate."""
 
     name = "counting"
+    priority = 0
 
     def __init__(self) -> None:
         self.slides: list[CountingSlide] = []

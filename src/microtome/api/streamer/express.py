@@ -74,7 +74,7 @@ class TileRequests:
                 record = self._context.catalog.resolve(unquote_to_bytes(raw_id).decode("utf-8"))
             except (MicrotomeError, UnicodeDecodeError):
                 return None
-            if self._context.service.pool.peek(record.key) is None:
+            if self._context.service.pool.peek(record.handle) is None:
                 return None  # remember only ids of slides that are open, so that a prober cannot fill the memory
             if len(self._records) >= _MOST_RECORDS:
                 self._records.clear()
