@@ -19,6 +19,14 @@ def resize(array: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     return small[:, :, np.newaxis] if gray else small
 
 
+def resize_plane(array: NDArray[np.generic], size: Size) -> NDArray[np.generic]:
+    """Resample one channel (h, w) of any depth to ``size`` px; the type stays."""
+    wide = Image.fromarray(np.ascontiguousarray(array, np.float32))
+    small = np.asarray(wide.resize(size, Image.Resampling.BOX if max(size) > 1 else Image.Resampling.NEAREST))
+    # An average lies between what it is made of, so nothing can overflow.
+    return small.astype(array.dtype) if array.dtype.kind == "f" else np.rint(small).astype(array.dtype)
+
+
 def reduce(array: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     """Box average over ``factor`` x ``factor`` px; a remainder at right and bottom is averaged over what there is."""
     if factor == 1:
