@@ -49,10 +49,14 @@ class FormatRegistry:
         return [each for each in self.formats if self.priorities[each.name] >= 0 and each.recognises(files.head, name)]
 
     async def open(self, files: Files, name: str | None = None) -> Slide:
+        """As ``opened``, the slide alone."""
+        return (await self.opened(files, name))[0]
+
+    async def opened(self, files: Files, name: str | None = None) -> tuple[Slide, str]:
         """Open with the first format that recognises the file and can, or with the one called ``name`` alone.
 
-        Raises UnsupportedFormat or CorruptData of the first choice when none can, InvalidRequest(parameter="format")
-        for a name that is not installed.
+        Tells which format it was. Raises UnsupportedFormat or CorruptData of the first choice when none can,
+        InvalidRequest(parameter="format") for a name that is not installed.
         """
         if name is not None:
             chosen = [each for each in self.formats if each.name == name]
@@ -66,7 +70,7 @@ class FormatRegistry:
         failures: list[UnsupportedFormat | CorruptData] = []
         for each in chosen:
             try:
-                return await each.open(files)  # type: ignore[arg-type]  # a folder only goes to FolderFormat
+                return await each.open(files), each.name  # type: ignore[arg-type]  # a folder only goes to FolderFormat
             except (UnsupportedFormat, CorruptData) as error:
                 failures.append(error)
         raise failures[0]

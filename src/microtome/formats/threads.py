@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 from microtome.errors import Conflict, CorruptData, InvalidRequest, MicrotomeError, NotFound
 from microtome.formats.base import SyncSlide
 from microtome.model import EncodedTile, Level, Raster, SlideInfo, TileIndex
+from microtome.telemetry import logger
 
 T = TypeVar("T")
+_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/][^\\/\s'\":;,]+)*[\\/](?=[^\\/\s'\":;,])")
 
 
 class ThreadedSlide:
@@ -31,18 +35,33 @@ class ThreadedSlide:
 
     @classmethod
     async def open(cls, opener: Callable[[], SyncSlide], release: Callable[[], None] = lambda: None) -> ThreadedSlide:
-        """Open in a thread. ``release`` is called once when the slide is closed, or cannot be opened."""
+        """Open in a thread. ``release`` is called once: when the slide is closed, or could not be opened.
+
+        Both only after the library has let go, even if whoever asked has left.
+        """
         threads = ThreadPoolExecutor(1, thread_name_prefix="slide")
-        slide: SyncSlide | None = None
+        opened: list[SyncSlide] = []
+
+        def opening() -> SlideInfo:
+            opened.append(opener())
+            return opened[0].info()
+
+        def undo() -> None:
+            for slide in opened:
+                with suppress(Exception):  # the reason why it cannot be opened is on its way already
+                    slide.close()
+
         try:
-            slide = await _called(threads, opener)
-            info = await _called(threads, slide.info)
-        except BaseException:
-            if slide is not None:
-                threads.submit(slide.close)
+            info = await _called(threads, opening)
+        except BaseException as error:
+            # There is one thread: this comes after an opening under way.
+            undone = asyncio.get_running_loop().run_in_executor(threads, undo)
+            undone.add_done_callback(lambda _: release())
             threads.shutdown(wait=False)
-            release()
+            if not isinstance(error, asyncio.CancelledError):
+                await asyncio.shield(undone)
             raise
+        slide = opened[0]
         if slide.at_once > 1:
             threads.shutdown(wait=False)
             threads = ThreadPoolExecutor(slide.at_once, thread_name_prefix="slide")
@@ -86,18 +105,32 @@ class ThreadedSlide:
         if self._closed:
             return
         self._closed = True
-        threads, loop = self._threads, asyncio.get_running_loop()
-        # Joining the threads waits for calls under way, in a thread that has nothing else to do.
-        await loop.run_in_executor(None, lambda: threads.shutdown(wait=True, cancel_futures=True))
+        # A thread of its own: a call that takes long must not take the place of others' work.
+        closer = ThreadPoolExecutor(1, thread_name_prefix="slide-close")
+        closed = asyncio.get_running_loop().run_in_executor(closer, self._finish)
+        closed.add_done_callback(lambda _: self._release())
+        closer.shutdown(wait=False)
+        await asyncio.shield(closed)
+
+    def _finish(self) -> None:
+        self._threads.shutdown(wait=True)
         try:
-            await asyncio.to_thread(self._slide.close)
-        finally:
-            self._release()
+            self._slide.close()
+        except Exception as error:  # noqa: BLE001 - libraries raise whatever they like, and nobody waits for this
+            logger.warning("a slide could not be closed: %s", reason(error))
 
     async def _call(self, call: Callable[[], T]) -> T:
+        def still_open() -> T:
+            # Once more when its turn has come: what waited for a thread must not delay the closing.
+            self._check_open()
+            return call()
+
+        self._check_open()
+        return await _called(self._threads, still_open)
+
+    def _check_open(self) -> None:
         if self._closed:
             raise Conflict("The slide was closed; ask again")
-        return await _called(self._threads, call)
 
 
 def check_planes(info: SlideInfo, index: TileIndex) -> None:
@@ -110,11 +143,20 @@ def check_planes(info: SlideInfo, index: TileIndex) -> None:
             raise InvalidRequest(f"There is no {what} {place}; the slide has {count} (0-{count - 1})", parameter=name)
 
 
+def reason(error: BaseException) -> str:
+    """The first line of a library's message, for clients: of a path in it only the last name is left."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return _PATH.sub("", (text.splitlines() or [""])[0][:1000])[:200] or type(error).__name__
+
+
 async def _called(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
-    try:
-        return await asyncio.get_running_loop().run_in_executor(threads, call)
-    except (MicrotomeError, asyncio.CancelledError):
-        raise
-    except Exception as error:  # libraries raise whatever they like
-        reason = (str(error).splitlines() or [""])[0][:200]
-        raise CorruptData(f"The slide cannot be read: {reason or type(error).__name__}") from error
+    def guarded() -> T:
+        # Here and not outside: a StopIteration would never get out of the thread.
+        try:
+            return call()
+        except MicrotomeError:
+            raise
+        except Exception as error:  # libraries raise whatever they like
+            raise CorruptData(f"The slide cannot be read: {reason(error)}") from error
+
+    return await asyncio.get_running_loop().run_in_executor(threads, guarded)

@@ -12,13 +12,13 @@ import tempfile
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 
 from microtome.caching import Flights
-from microtome.errors import LimitExceeded, UnsupportedFormat
+from microtome.errors import LimitExceeded, StorageUnavailable, UnsupportedFormat
 from microtome.storage.base import ObjectInfo, Store
 from microtome.storage.folder import Files, PinnedFolder
+from microtome.storage.keys import is_key
 from microtome.storage.pinned import LocalPath
 
 PIECE = 8 * 1024 * 1024
@@ -27,8 +27,9 @@ PIECES_AT_ONCE = 4
 
 @dataclass(eq=False, slots=True)
 class _Copy:
-    folder: Path
     nbytes: int
+    folder: Path | None = None
+    """None until everything is in it."""
     uses: int = 0
 
 
@@ -64,7 +65,7 @@ class LocalCopies:
         self._folder: Path | None = None
         self._budget = budget
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
-        self._flights: Flights[str, _Copy] = Flights()
+        self._flights: Flights[str, None] = Flights()
 
     async def of(self, files: Files, companions: Sequence[str] = ()) -> LocalCopy:
         """A path of this version of an object or a folder.
@@ -75,10 +76,13 @@ class LocalCopies:
         direct = files.store.local_path(files.key)
         if direct is not None:
             return LocalCopy(direct)
-        name = f"{files.key}\0{files.info.etag}"
-        copy = self._copies.get(name)
-        if copy is None:
-            copy = await self._flights.run(name, lambda: self._made(name, files, companions))
+        name = "\0".join((files.key, files.info.etag, *companions))
+        while True:
+            copy = self._copies.get(name)
+            if copy is not None and copy.folder is not None:
+                break
+            # Looked up again afterwards: it may have made room for another before its askers woke up.
+            await self._flights.run(name, lambda: self._made(name, files, companions))
         copy.uses += 1
         self._copies.move_to_end(name)
         return LocalCopy(copy.folder / files.key.rstrip("/").rsplit("/", 1)[-1], copy)
@@ -90,14 +94,9 @@ class LocalCopies:
             self._folder = None
         self._copies.clear()
 
-    async def _made(self, name: str, files: Files, companions: Sequence[str]) -> _Copy:
+    async def _made(self, name: str, files: Files, companions: Sequence[str]) -> None:
         base = files.key.rstrip("/").rpartition("/")[0]
-        wanted = list(files.entries.values()) if isinstance(files, PinnedFolder) else [files.info]
-        if isinstance(files, PinnedFolder) and not files.complete:
-            raise UnsupportedFormat("The folder holds too many objects to be copied", feature="local copy")
-        for prefix in companions:
-            async for page in files.store.list(prefix):
-                wanted += page
+        wanted = await _wanted(files, companions)
         total = sum(info.size for info in wanted)
         if total > self._budget:
             raise LimitExceeded(
@@ -105,20 +104,27 @@ class LocalCopies:
                 limit="local_copies",
                 value=total,
             )
-        self._make_room(total)
-        folder = self._root() / blake2b(name.encode(), digest_size=12).hexdigest()
-        copy = self._copies[name] = _Copy(folder, total, uses=1)  # in use while it is filled
+        self._copies.pop(name, None)  # one that is being given up, because nobody waited for it any more
+        leaving = self._make_room(total)
+        copy = self._copies[name] = _Copy(total, uses=1)  # in use while it is filled
+        folder: Path | None = None
         try:
+            await asyncio.to_thread(_remove, leaving)
+            # Of its own name: a copy of the same may still be about to be removed.
+            folder = Path(tempfile.mkdtemp(dir=self._root()))
             for info in wanted:
-                target = folder / info.key.removeprefix(f"{base}/" if base else "")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                await _copy(files.store, info, target)
-        except BaseException:
-            del self._copies[name]
-            shutil.rmtree(folder, ignore_errors=True)
+                await _copy(files.store, info, folder / info.key.removeprefix(f"{base}/" if base else ""))
+        except BaseException as error:
+            if self._copies.get(name) is copy:
+                del self._copies[name]
+            if folder is not None:
+                await asyncio.to_thread(_remove, [folder])
+            if isinstance(error, OSError):
+                raise StorageUnavailable(
+                    f"Slide {files.key} could not be copied to be read ({error.strerror}); is the disk full?"
+                ) from error
             raise
-        copy.uses = 0
-        return copy
+        copy.folder, copy.uses = folder, 0
 
     def _root(self) -> Path:
         if self._folder is None:
@@ -127,14 +133,15 @@ class LocalCopies:
             self._folder = Path(tempfile.mkdtemp(prefix="microtome-copies-", dir=self._given))
         return self._folder
 
-    def _make_room(self, nbytes: int) -> None:
+    def _make_room(self, nbytes: int) -> list[Path]:
+        """Forget copies until there is room; their folders are to be removed."""
         used = sum(copy.nbytes for copy in self._copies.values())
-        for name, copy in list(self._copies.items()):
+        leaving: list[str] = []
+        for name, copy in self._copies.items():
             if used + nbytes <= self._budget:
-                return
+                break
             if copy.uses == 0:
-                del self._copies[name]
-                shutil.rmtree(copy.folder, ignore_errors=True)
+                leaving.append(name)
                 used -= copy.nbytes
         if used + nbytes > self._budget:
             raise LimitExceeded(
@@ -142,19 +149,52 @@ class LocalCopies:
                 limit="local_copies",
                 value=nbytes,
             )
+        return [folder for name in leaving if (folder := self._copies.pop(name).folder) is not None]
+
+
+async def _wanted(files: Files, companions: Sequence[str]) -> list[ObjectInfo]:
+    """What is to be copied, each object once."""
+    if isinstance(files, PinnedFolder) and not files.complete:
+        raise UnsupportedFormat("The folder holds too many objects to be copied", feature="local copy")
+    listed = list(files.entries.values()) if isinstance(files, PinnedFolder) else [files.info]
+    wanted = {info.key: info for info in listed}
+    for prefix in companions:
+        async for page in files.store.list(prefix):
+            for info in page:
+                wanted.setdefault(info.key, info)
+    return [info for info in wanted.values() if is_key(info.key)]  # nothing is written outside of the copy
 
 
 async def _copy(store: Store, info: ObjectInfo, target: Path) -> None:
     starts = iter(range(0, info.size, PIECE))
 
-    with target.open("wb") as file:
+    async def worker() -> None:
+        for start in starts:
+            result = await store.get_range(info.key, start, min(start + PIECE, info.size), etag=info.etag)
+            await asyncio.to_thread(_write, target, start, result.data)
 
-        async def worker() -> None:
-            for start in starts:
-                result = await store.get_range(info.key, start, min(start + PIECE, info.size), etag=info.etag)
-                file.seek(start)  # no other task runs between these two lines
-                file.write(result.data)
-
+    await asyncio.to_thread(_create, target)
+    try:
         async with asyncio.TaskGroup() as group:
             for _ in range(PIECES_AT_ONCE):
                 group.create_task(worker())
+    except ExceptionGroup as failures:
+        # One reason is enough for the caller, who knows errors by their class.
+        raise failures.exceptions[0] from failures
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _create(target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.touch(exist_ok=False)
+
+
+def _write(target: Path, start: int, data: bytes) -> None:
+    # Opened for each piece: a write that outlives a copy given up must not hit another file's descriptor.
+    with target.open("r+b") as file:
+        file.seek(start)
+        file.write(data)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 from typing import BinaryIO, cast
 
-from microtome.errors import InvalidRequest
 from microtome.storage.pinned import PinnedObject
 
 BUFFER = 256 * 1024
@@ -37,10 +37,10 @@ class RangeFile(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move. Raises InvalidRequest before the beginning."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._files.size}[whence]
-        if base + offset < 0:
-            raise InvalidRequest("A place before the beginning of a file was asked for", parameter="offset")
+        """Move. Raises OSError before the beginning, as files do: a broken file leads libraries there."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._files.size}.get(whence)
+        if base is None or base + offset < 0:
+            raise OSError(errno.EINVAL, "A place before the beginning of the file was asked for")
         self._at = base + offset
         return self._at
 

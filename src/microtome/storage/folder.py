@@ -63,6 +63,7 @@ class PinnedFolder:
         listed = self.entries.get(name)
         if listed is not None and pinned.info.etag != listed.etag:
             raise Conflict(f"Slide {self.key} was changed; open it again")
+        pinned.copies = self.copies
         return pinned
 
     async def read(self, name: str) -> bytes:
