@@ -24,6 +24,14 @@ VENDORED = {
         "build/openseadragon/openseadragon.min.js": "openseadragon.min.js",
         "LICENSE.txt": "LICENSE.txt",
     },
+    "swagger-ui-dist": {
+        "swagger-ui-bundle.js": "swagger-ui-bundle.js",
+        "swagger-ui.css": "swagger-ui.css",
+        "oauth2-redirect.js": "oauth2-redirect.js",
+        "LICENSE": "LICENSE.txt",
+        "NOTICE": "NOTICE.txt",
+        "swagger-ui-bundle.js.LICENSE.txt": "swagger-ui-bundle.js.LICENSE.txt",
+    },
 }
 """npm package -> {file in the package: name in ``vendor/<package>/``}."""
 

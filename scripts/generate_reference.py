@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.routing import BaseRoute, Mount
 
 from microtome import errors, settings
 from microtome.api import errors as wires
+from microtome.api.wsi_v3 import errors as v3_wires
 from microtome.app import create_app
 from microtome.cli.main import commands
 from microtome.errors import MicrotomeError
@@ -26,13 +28,21 @@ GROUPS = {
     "server": "Where the server listens, how many processes it has, what it logs.",
     "access": "Who may see slides, and which web pages may show them.",
     "caches": "What is kept in memory and on disk so that it need not be read or rendered again.",
+    "formats": "Which files are read, and how.",
+    "v3": "The API of WSI-Service.",
+    "login": "Who may use the v3 API.",
     "pixels": "How pictures are made, and how large they may be.",
 }
 KINDS = {"text": "text", "optional_text": "text", "name_of_bucket": "text",
          "boolean": "switch", "whole": "whole number", "size": "size",
-         "duration": "time", "items": "list", "optional_path": "path"}  # fmt: skip
+         "duration": "time", "items": "list", "color": "colour", "priorities": "list",
+         "optional_path": "path"}  # fmt: skip
 COMPUTED = {"render_threads": "number of CPUs"}  # defaults that depend on the machine
-UNNAMED = {"/openapi.json": "The description of the routes for programs"}  # routes that cannot say what they are
+UNNAMED = {
+    "/openapi.json": "The description of the routes for programs",
+    "/v3/openapi.json": "The description of the v3 routes for programs",
+    "/alive": "Whether the server answers, and which formats it reads",
+}  # routes that cannot say what they are
 SIGNED = "Make a new URL with `microtome sign`, or ask whoever gave you this one."
 
 
@@ -42,7 +52,12 @@ def streamer(error: MicrotomeError) -> str:
     return f"{wire.status} `{wire.code}`{', again' if wire.retry else ''}"
 
 
-FAMILIES = {"streamer": streamer}
+def wsi_v3(error: MicrotomeError) -> str:
+    """Status of the family, whose errors have no codes."""
+    return str(v3_wires.status_of(error))
+
+
+FAMILIES = {"streamer": streamer, "wsi_v3": wsi_v3}
 CASES: tuple[tuple[MicrotomeError, str, str], ...] = (  # when each error occurs, and what to do
     (errors.NotFound("slide", ""), "There is no such slide, or the slide has no such picture, level or profile.",
          "List what exists with `/slides`. A `/` within a key is written `%2F`."),
@@ -87,6 +102,8 @@ CASES: tuple[tuple[MicrotomeError, str, str], ...] = (  # when each error occurs
     (errors.StorageUnavailable("", permanent=True), "The store denies access, or the bucket does not exist.",
          "Trying again does not help. The operator runs `microtome check` and corrects credentials, region or place."),
     (errors.StorageUnavailable(""), "The store failed in passing.", "Try again."),
+    (v3_wires.NotProvided(""), "The slide is a set of vector tiles and has no pixels. Only v3 says it.",
+         "Ask for its tiles, or for `/v3/slides/info`."),
     (errors.Busy(""), "As many tiles wait to be rendered as `render_queue` allows.",
          "Try again. The operator may add `workers` or machines."),
 )  # fmt: skip
@@ -126,7 +143,7 @@ def default(name: str, option: settings.Option) -> str:
     if name in COMPUTED or found in (None, (), ""):
         return COMPUTED.get(name, "none")
     if isinstance(found, (bool, tuple)):
-        return code(",".join(found) if isinstance(found, tuple) else str(found).lower())
+        return code(",".join(map(str, found)) if isinstance(found, tuple) else str(found).lower())
     shown = code(f"{found:g}" if isinstance(found, float) else str(found))
     return f"{shown} ({binary(found)})" if option.unit == "bytes" else f"{shown} {option.unit}".strip()
 
@@ -137,7 +154,7 @@ def settings_page() -> Iterator[str]:
     groups: dict[str, list[Sequence[str]]] = {group: [] for group in GROUPS}
     for name, option in settings.options().items():
         flag = code(*flags[name]) if name in flags else "`PATH|URL`, without an option"
-        variables = code(*filter(None, (settings.variable(name), option.wsi)))
+        variables = code(*filter(None, (settings.variable(name), option.wsi, option.ws)))
         meaning = f"{option.help}.{' Never shown.' if option.secret else ''}"
         groups[option.group].append((code(name), flag, variables, value(option), default(name, option), meaning))
     head = ("Setting, TOML key", "Command line", "Environment", "Value", "Default", "Meaning")
@@ -191,32 +208,56 @@ def errors_page() -> Iterator[str]:
 def mounted(routes: Sequence[BaseRoute], prefix: str = "") -> Iterator[tuple[str, set[str], str]]:
     """(path, methods, summary) of every route, those that OpenAPI does not tell included."""
     for route in iter_route_contexts(routes):
-        path = prefix + (route.path_format or route.path or "")
         if isinstance(route.original_route, Mount):
-            yield from mounted(route.original_route.routes, path)
+            yield from mounted(route.original_route.routes, prefix + route.original_route.path)
         else:
+            path = prefix + (route.path_format or route.path or "")
             yield path, route.methods or {"WebSocket"}, getattr(route, "summary", None) or UNNAMED[path]
 
 
+def described(app: FastAPI) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """The operations of OpenAPI by path and the schemas by name, those of mounted applications included."""
+    document = app.openapi()
+    paths = {path: next(iter(operations.values())) for path, operations in document["paths"].items()}
+    schemas = dict(document.get("components", {}).get("schemas", {}))
+    for route in app.routes:
+        inner = getattr(route.app, "app", None) if isinstance(route, Mount) else None
+        if isinstance(inner, FastAPI) and isinstance(route, Mount):
+            further, more = described(inner)
+            paths |= {route.path + path: operation for path, operation in further.items()}
+            schemas |= more
+    return paths, schemas
+
+
 def routes_page() -> Iterator[str]:
-    """All routes of the application."""
+    """All routes of the application. Paths that say the same of themselves stand together."""
     with tempfile.TemporaryDirectory() as folder:
         app = create_app(settings.Settings(data=folder))
-        paths = app.openapi()["paths"]
+        operations, schemas = described(app)
         asyncio.run(app.state.services.tiles.close())
-    routes: dict[str, tuple[set[str], str]] = {}
+    routes: dict[str, dict[str, set[str]]] = {}
     for path, methods, summary in mounted(app.routes):
-        routes[path] = (methods | routes.get(path, (set[str](), ""))[0], summary)
-    anchors = {summary: f"[{summary}](#{summary.lower().replace(' ', '-')})" for _, summary in routes.values()}
-    yield table(("What", "Path"), [(anchors[summary], code(path)) for path, (_, summary) in routes.items()])
+        # Below /v3, HEAD is answered before the routes.
+        name = f"v3: {summary}" if path.startswith("/v3/") else summary
+        routes.setdefault(name, {}).setdefault(path, set()).update(methods | {"HEAD"})
+    yield table(
+        ("What", "Path"),
+        [
+            (f"[{summary}](#{summary.lower().replace(' ', '-').translate(dict.fromkeys(map(ord, ',:')))})", code(*each))
+            for summary, each in routes.items()
+        ],
+    )
     statuses: dict[str, str] = {}
-    for path, (methods, summary) in routes.items():
-        operation: dict[str, Any] = next(iter(paths.get(path, {}).values()), {})
-        yield from (f"## {summary}", f"`{path}`: {', '.join(sorted(methods))}")
-        if (said := operation.get("description", summary)).rstrip(".") != summary:
+    for summary, each in routes.items():
+        operation: dict[str, Any] = next((operations[path] for path in each if path in operations), {})
+        yield f"## {summary}"
+        yield "\n".join(f"- `{path}`: {', '.join(sorted(methods))}" for path, methods in each.items())
+        if (said := operation.get("description", summary)).rstrip(".") != summary.removeprefix("v3: "):
             yield said
         if operation.get("parameters"):
-            yield table(("Parameter", "In", "Value", "Meaning"), [parameter(each) for each in operation["parameters"]])
+            yield table(
+                ("Parameter", "In", "Value", "Meaning"), [parameter(each, schemas) for each in operation["parameters"]]
+            )
         if answers := operation.get("responses"):
             statuses |= {status: each["description"] for status, each in answers.items()}
             yield f"Answers {code(*answers['200']['content'])}; statuses {', '.join(answers)}."
@@ -224,10 +265,16 @@ def routes_page() -> Iterator[str]:
     yield table(("Status", "Meaning"), sorted(statuses.items()))
 
 
-def parameter(found: dict[str, Any]) -> Sequence[str]:
+def parameter(found: dict[str, Any], schemas: dict[str, Any]) -> Sequence[str]:
     """A row for a parameter of OpenAPI."""
     schema = found["schema"]
+    schema = next((each for each in schema.get("anyOf", ()) if each.get("type") != "null"), schema)
+    if "$ref" in schema:
+        schema = schemas[schema["$ref"].rpartition("/")[2]]
+    several = schema["type"] == "array"
+    schema = schema["items"] if several else schema
     kind = {"string": "text", "integer": "whole number"}.get(schema["type"], schema["type"])
+    kind = f"{kind}, repeated" if several else kind
     bounds = f", {schema.get('minimum', 'any')} to {schema['maximum']}" if "maximum" in schema else ""
     shown = code(*schema["enum"]) if "enum" in schema else f"{kind}{bounds}"
     return code(found["name"]), found["in"] + (", required" if found["required"] else ""), shown, found["description"]

@@ -30,10 +30,13 @@ class MicrotomeError(Exception):
 
 
 class NotFound(MicrotomeError):
-    """The named thing does not exist. ``what`` is its kind ("slide", "associated image"), ``name`` the client's id."""
+    """The named thing does not exist. ``what`` is its kind ("slide", "associated image"), ``name`` the client's id.
 
-    def __init__(self, what: str, name: str) -> None:
-        super().__init__(f"{what[:1].upper()}{what[1:]} not found: {name}")
+    ``message`` replaces the sentence made of the two, where an interface documents another one.
+    """
+
+    def __init__(self, what: str, name: str, message: str | None = None) -> None:
+        super().__init__(message or f"{what[:1].upper()}{what[1:]} not found: {name}")
         self.what = what
         self.name = name
 
@@ -84,11 +87,16 @@ class Conflict(MicrotomeError):
 
 
 class Unauthenticated(MicrotomeError):
-    """Credentials are missing, malformed, wrong or expired; ``reason`` is the stable code of which."""
+    """Credentials are missing, malformed, wrong or expired; ``reason`` is the stable code of which.
 
-    def __init__(self, message: str, *, reason: str) -> None:
+    ``challenge`` says how to come with better ones (the value of WWW-Authenticate, RFC 9110 §11.6.1); empty when the
+    kind of credentials has none.
+    """
+
+    def __init__(self, message: str, *, reason: str, challenge: str = "") -> None:
         super().__init__(message)
         self.reason = reason
+        self.challenge = challenge
 
 
 class Forbidden(MicrotomeError):

@@ -27,11 +27,13 @@ from microtome.server.run import warn_if_open
 from microtome.settings import Loaded, Settings
 
 SECRET = "0123456789abcdef"
-CLI, OURS, WSI, FILE = SOURCES = ("cli", "microtome", "wsi", "file")
+CLI, OURS, WSI, WS, FILE = SOURCES = ("cli", "microtome", "wsi", "ws", "file")
 """The sources, the strongest first."""
 TYPES: dict[str, Any] = get_type_hints(Settings)
 NUMBERS = ("2001", "2002", "7", "11", "13")
 TEXTS = ("/a", "/b", "/c")
+COLOURS = {"#010203": (1, 2, 3), "4,5,6": (4, 5, 6)}
+PRIORITIES = {"tiff=1": (("tiff", 1),), "pil=-2": (("pil", -2),)}
 OPTIONS = settings.options()
 
 COMPATIBLE: dict[str, tuple[str, object]] = {
@@ -57,7 +59,7 @@ COMPATIBLE: dict[str, tuple[str, object]] = {
 def nothing_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty folder, and an environment that says nothing."""
     for name in os.environ:
-        if name.startswith(("MICROTOME_", "WSI_")):
+        if name.startswith(("MICROTOME_", "WSI_", "WS_", "CSWS_", "WSIT_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
@@ -71,6 +73,8 @@ def meant(name: str, text: str) -> object:
         return kind(text)
     if kind == tuple[str, ...]:
         return (text,)
+    if text in COLOURS or text in PRIORITIES:
+        return {**COLOURS, **PRIORITIES}[text]
     if kind == Path | None:
         return Path(text)
     assert kind in (str, str | None), f"say here what texts mean for {name}: {kind}"
@@ -82,7 +86,9 @@ def texts(name: str) -> list[str]:
     if TYPES[name] is bool:
         return ["true", "false"]
     found: list[str] = []
-    for text in NUMBERS if TYPES[name] in (int, float) else TEXTS:
+    for text in NUMBERS if TYPES[name] in (int, float) else (*COLOURS, *PRIORITIES, *TEXTS):
+        if (text in COLOURS) != (name == "padding_color") or (text in PRIORITIES) != (name == "format_priority"):
+            continue
         try:
             OPTIONS[name].parse(text)
         except ValueError:
@@ -124,7 +130,8 @@ def say(monkeypatch: pytest.MonkeyPatch, name: str, said: Mapping[str, str]) -> 
     if FILE in said:
         file[name] = said[FILE]
     Path("microtome.toml").write_text(written(file))
-    for source, variable in ((OURS, settings.variable(name)), (WSI, OPTIONS[name].wsi or "")):
+    theirs = [(source, variable) for source, variable in ((WSI, OPTIONS[name].wsi), (WS, OPTIONS[name].ws)) if variable]
+    for source, variable in ((OURS, settings.variable(name)), *theirs):
         if source in said:
             monkeypatch.setenv(variable, said[source])
         else:
@@ -133,7 +140,8 @@ def say(monkeypatch: pytest.MonkeyPatch, name: str, said: Mapping[str, str]) -> 
 
 
 def sources_of(name: str) -> list[str]:
-    return [source for source in SOURCES if source != WSI or OPTIONS[name].wsi]
+    missing = {WSI: not OPTIONS[name].wsi, WS: not OPTIONS[name].ws}
+    return [source for source in SOURCES if not missing.get(source)]
 
 
 def cases(count: int) -> list[Any]:
@@ -156,6 +164,7 @@ def test_every_option_can_be_said_in_every_source(monkeypatch: pytest.MonkeyPatc
             CLI: settings.flag(name),
             OURS: settings.variable(name),
             WSI: OPTIONS[name].wsi,
+            WS: OPTIONS[name].ws,
             FILE: "microtome.toml",
         }
         assert loaded.origins[name] == origin[source]
@@ -232,7 +241,7 @@ def test_a_file_that_was_named_must_be_there_and_be_toml(text: str | bytes | Non
         ("2GB", 2 * 10**9), ("2GiB", 2 << 30), ("1TiB", 1 << 40), (" 5000 ", 5000), ("5000b", 5000),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", sources_of("cache_tiles"))
 def test_sizes(monkeypatch: pytest.MonkeyPatch, source: str, text: str, size: int) -> None:
     loaded = say(monkeypatch, "cache_tiles", {source: text})
     assert loaded is not None
@@ -306,14 +315,15 @@ def refused_by_name() -> list[Any]:
 
 @pytest.mark.parametrize(("name", "source"), refused_by_name())
 def test_what_is_refused_is_named(monkeypatch: pytest.MonkeyPatch, name: str, source: str) -> None:
-    called = {CLI: settings.flag(name), OURS: settings.variable(name), WSI: OPTIONS[name].wsi or "", FILE: name}[source]
+    called = {CLI: settings.flag(name), OURS: settings.variable(name), WSI: OPTIONS[name].wsi or "",
+              WS: OPTIONS[name].ws or "", FILE: name}[source]  # fmt: skip
     with pytest.raises(InvalidRequest) as caught:
         say(monkeypatch, name, {source: "nonsense!"})
     assert called in caught.value.message
     assert "nonsense!" in caught.value.message
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name != "format_priority"])  # which takes a table
 def test_a_table_of_the_file_is_no_value(name: str) -> None:
     Path("microtome.toml").write_text(f"{name} = {{ x = 1 }}\n")
     with pytest.raises(InvalidRequest, match=r"microtome\.toml"):
@@ -388,7 +398,7 @@ def test_short_secrets_are_refused(secret: str) -> None:
 
 
 def test_secrets_are_counted_in_bytes() -> None:
-    assert settings.MIN_SECRET_BYTES == MIN_SECRET_BYTES == 16
+    assert MIN_SECRET_BYTES == 16
     SignedUrls(["x" * 16])
     SignedUrls(["é" * 8])
 
@@ -468,7 +478,8 @@ def test_the_help_of_serve_explains_every_option(name: str) -> None:
     option = OPTIONS[name]
     assert f"{settings.flag(name)} " in shown
     assert option.help in shown
-    assert re.search(rf"\[{settings.variable(name)}{f' {option.wsi}' if option.wsi else ''}\]", shown)
+    names = " ".join(filter(None, (settings.variable(name), option.wsi, option.ws)))
+    assert f"[{names}]" in shown
     for short in option.flags:
         assert f"{short}, {settings.flag(name)}" in shown
 
@@ -478,3 +489,30 @@ def test_every_option_of_every_command_has_a_help() -> None:
         assert command.help, name
         for each in command.params:
             assert not isinstance(each, click.Option) or each.help, f"{name} {each.name}"
+
+
+def test_a_file_of_the_environment_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("WS_DATA_DIR=/of/the/file\nws_title='A title'\nWS_PADDING_COLOR=[1, 2, 3]\nOTHER=x\n")
+    found = read()
+    assert (found.settings.data, found.settings.title) == ("/of/the/file", "A title")
+    assert found.settings.padding_color == (1, 2, 3)
+    assert not found.warnings
+    monkeypatch.setenv("WS_DATA_DIR", "/of/the/environment")
+    assert read().settings.data == "/of/the/environment"
+
+
+def test_priorities_of_plugins_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WS_PLUGIN_PRIORITY_OPENSLIDE", "-1")
+    monkeypatch.setenv("MICROTOME_FORMAT_PRIORITY", "tiff=3")
+    assert dict(read().settings.format_priority) == {"openslide": -1, "tiff": 3}
+    monkeypatch.setenv("WS_PLUGIN_PRIORITY_OPENSLIDE", "high")
+    with pytest.raises(InvalidRequest, match="WS_PLUGIN_PRIORITY_OPENSLIDE"):
+        read()
+
+
+def test_unknown_names_of_the_other_server_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WS_DATA_DIRR", "/x")
+    monkeypatch.setenv("WS_CLIENT_ID", "without effect in the original, too")
+    (warning,) = read().warnings
+    assert "WS_DATA_DIRR" in warning
+    assert "WS_DATA_DIR?" in warning

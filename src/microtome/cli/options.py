@@ -46,7 +46,7 @@ def _declaration(name: str, option: settings.Option) -> list[str]:
 
 
 def _explanation(name: str, option: settings.Option) -> dict[str, Any]:
-    names = " ".join(filter(None, (settings.variable(name), option.wsi)))
+    names = " ".join(filter(None, (settings.variable(name), option.wsi, option.ws)))
     default = settings.default_of(name)
     shown = (
         ""

@@ -18,6 +18,11 @@ def tile_key(slide: str, version: str, index: TileIndex, options: RenderOptions)
         f"{slide}\0{version}\0{index.level}.{index.column}.{index.row}.{index.z}.{index.t}\0"
         f"{options.media_type} {options.quality} {options.allow_stored} {options.to_srgb}"
     )
+    return key_of(text)
+
+
+def key_of(text: str) -> str:
+    """32 hexadecimal digits that stand for whatever ``text`` describes completely."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

@@ -46,11 +46,15 @@ class Headers(Protocol):
 
 @dataclass(eq=False, slots=True)
 class OpenSlide:
-    """A slide of the pool. ``checked`` is when its version was last known to be the current one, monotonic s."""
+    """A slide of the pool, and which format reads it.
+
+    ``checked`` is when its version was last known to be the current one, monotonic s.
+    """
 
     record: SlideRecord
     slide: Slide
     files: Files
+    format: str
     checked: float
     leases: int = 0
     retired: bool = False
@@ -180,19 +184,18 @@ class SlidePool:
             try:
                 files = PinnedObject.replay(self.store, header)
                 files.copies = self._copies
-                slide = await self._formats.open(files, record.format)
-                entry = self._admit(record, files, slide)
+                entry = self._admit(record, files, *await self._formats.opened(files, record.format))
                 # A kept header may be days old. Pinned reads would notice; answers that need no read would not.
                 self._spawn(self._verify(entry))
                 return entry
             except Conflict:
                 self._headers.drop(record.key)
         files = await open_files(self.store, record.key, self._copies)
-        return self._admit(record, files, await self._formats.open(files, record.format))
+        return self._admit(record, files, *await self._formats.opened(files, record.format))
 
-    def _admit(self, record: SlideRecord, files: Files, slide: Slide) -> OpenSlide:
+    def _admit(self, record: SlideRecord, files: Files, slide: Slide, name: str) -> OpenSlide:
         now = self._clock()
-        entry = OpenSlide(record, slide, files, checked=now, used=now)
+        entry = OpenSlide(record, slide, files, format=name, checked=now, used=now)
         self._counters.add("slides.opened")
         self._open[record.handle] = entry
         self._spawn(self._keep_header(entry))

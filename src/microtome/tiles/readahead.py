@@ -28,6 +28,10 @@ class ReadAhead:
         """Remember a level, so that ``visit`` need not wait for it."""
         self._levels[number] = level
 
+    def level(self, number: int) -> Level | None:
+        """A level that was learned."""
+        return self._levels.get(number)
+
     def visit(self, index: TileIndex) -> None:
         """A tile is asked for. The first one of its cell makes the cells around be read. Never waits, never raises."""
         if not self._active:

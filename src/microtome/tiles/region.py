@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microtome.errors import LimitExceeded
 from microtome.formats.base import Slide
-from microtome.model import Level, Rectangle, TileIndex
+from microtome.model import EncodedTile, Level, Raster, Rectangle, TileIndex
 from microtome.pixels.render import to_display
 from microtome.tiles.workers import RenderWorkers
 
@@ -41,12 +42,22 @@ async def for_each_tile(
     place: Callable[[TileIndex, NDArray[np.uint8]], None],
 ) -> None:
     """Call ``place`` with the display pixels (height, width, 3) of each tile, in any order, in a render thread."""
+    await for_each_read(slide, workers, indices, lambda index, tile: place(index, to_display(tile)))
+
+
+async def for_each_read(
+    slide: Slide,
+    workers: RenderWorkers,
+    indices: list[TileIndex],
+    place: Callable[[TileIndex, EncodedTile | Raster], None],
+) -> None:
+    """Call ``place`` with each tile as the slide gives it, in any order, in a render thread."""
     waiting = iter(indices)
 
     async def worker() -> None:
         for index in waiting:
             tile = await slide.read_tile(index)
-            await workers.run(lambda index=index, tile=tile: place(index, to_display(tile)))
+            await workers.run(lambda index=index, tile=tile: place(index, tile))
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -76,15 +87,19 @@ async def read_region(
     canvas = np.full((rectangle.height, rectangle.width, 3), 255, np.uint8)
 
     def place(index: TileIndex, pixels: NDArray[np.uint8]) -> None:
-        # Padding of edge tiles is not part of the level.
-        left, top = index.column * level.tile_size.width, index.row * level.tile_size.height
-        right = min(left + pixels.shape[1], level.size.width, rectangle.left + rectangle.width)
-        bottom = min(top + pixels.shape[0], level.size.height, rectangle.top + rectangle.height)
-        x, y = max(left, rectangle.left), max(top, rectangle.top)
-        if x < right and y < bottom:
-            canvas[y - rectangle.top : bottom - rectangle.top, x - rectangle.left : right - rectangle.left] = pixels[
-                y - top : bottom - top, x - left : right - left
-            ]
+        paste(canvas, rectangle, pixels, index, level)
 
     await for_each_tile(slide, workers, covering(level, number, rectangle), place)
     return canvas
+
+
+def paste(canvas: NDArray[Any], rectangle: Rectangle, pixels: NDArray[Any], index: TileIndex, level: Level) -> None:
+    """Copy the part of a tile that lies in the rectangle and in the level (padding of edge tiles does not)."""
+    left, top = index.column * level.tile_size.width, index.row * level.tile_size.height
+    right = min(left + pixels.shape[1], level.size.width, rectangle.left + rectangle.width)
+    bottom = min(top + pixels.shape[0], level.size.height, rectangle.top + rectangle.height)
+    x, y = max(left, rectangle.left), max(top, rectangle.top)
+    if x < right and y < bottom:
+        canvas[y - rectangle.top : bottom - rectangle.top, x - rectangle.left : right - rectangle.left] = pixels[
+            y - top : bottom - top, x - left : right - left
+        ]

@@ -17,7 +17,7 @@ from microtome.caching import Cache, Flights
 from microtome.errors import LimitExceeded
 from microtome.model import EncodedTile, Level, Raster, Rectangle, Size, SlideInfo, SlideRecord, TileIndex
 from microtome.pixels import resample
-from microtome.pixels.color import IccTransform
+from microtome.pixels.color import IccTransform, Intent
 from microtome.pixels.options import RenderOptions
 from microtome.pixels.render import is_untouched, render
 from microtome.telemetry import Counters
@@ -103,7 +103,7 @@ class TileService:
             entry.ahead.learn(index.level, level)
             entry.ahead.visit(index)
             digest = tile_key(record.handle, entry.version, index, options)
-            return await self._answer(entry, digest, lambda: self._tile(entry, index, options))
+            return await self.answer(entry, digest, lambda: self._tile(entry, index, options))
 
         return await self.pool.run(record, work)
 
@@ -115,22 +115,22 @@ class TileService:
         if isinstance(tile, EncodedTile) and is_untouched(tile, options):
             self.counters.add("tiles.untouched")
             return tile
-        transform = await self._transform(entry) if options.to_srgb else None
+        transform = await self.transform(entry) if options.to_srgb else None
         self.counters.add("tiles.rendered")
         return await self.workers.run(lambda: render(tile, options, transform))
 
-    async def _transform(self, entry: OpenSlide) -> IccTransform | None:
+    async def transform(self, entry: OpenSlide, intent: Intent = "perceptual") -> IccTransform | None:
+        """From the slide's colours to sRGB, built once for each slide and intent; None without a profile."""
         profile = (await entry.slide.info()).icc_profile
         if profile is None:
             return None
-        key = f"{entry.record.handle}\0{entry.version}"
+        key = f"{entry.record.handle}\0{entry.version}\0{intent}"
         return await self._transforms.get_or_compute(
-            key, lambda: self.workers.run(lambda: IccTransform.to_srgb(profile))
+            key, lambda: self.workers.run(lambda: IccTransform.to_srgb(profile, intent))
         )
 
-    async def _answer(
-        self, entry: OpenSlide, digest: str, compute: Callable[[], Awaitable[EncodedTile]]
-    ) -> ImageAnswer:
+    async def answer(self, entry: OpenSlide, digest: str, compute: Callable[[], Awaitable[EncodedTile]]) -> ImageAnswer:
+        """What is kept under ``digest``, or computed once for all who ask and kept."""
         image = self.cache.get(digest)
         hit = image is not None
         if image is None:
@@ -162,7 +162,7 @@ class TileService:
             scheme = await self._deep_zoom(entry)
             target = scheme.tile(level, column, row)
             digest = tile_key(f"{record.handle}\0dz", entry.version, TileIndex(level, column, row), options)
-            return await self._answer(
+            return await self.answer(
                 entry, digest, lambda: self._deep_zoom_tile(entry, scheme.downsample(level), target, options)
             )
 
@@ -194,7 +194,7 @@ class TileService:
     async def _encode(
         self, entry: OpenSlide, pixels: NDArray[np.uint8], size: Size, options: RenderOptions
     ) -> EncodedTile:
-        transform = await self._transform(entry) if options.to_srgb else None
+        transform = await self.transform(entry) if options.to_srgb else None
         return await self.workers.run(
             lambda: render(Raster(resample.resize(pixels, size), ("R", "G", "B")), options, transform)
         )
@@ -206,7 +206,7 @@ class TileService:
 
         async def work(entry: OpenSlide) -> ImageAnswer:
             digest = tile_key(f"{record.handle}\0thumbnail", entry.version, TileIndex(max_size, 0, 0), options)
-            return await self._answer(entry, digest, lambda: self._thumbnail(entry, max_size, options))
+            return await self.answer(entry, digest, lambda: self._thumbnail(entry, max_size, options))
 
         return await self.pool.run(record, work)
 
@@ -215,10 +215,10 @@ class TileService:
         longest = max(info.size)
         size = Size(*(max(1, round(side * max_size / longest)) for side in info.size))
         number = nearest_level(info.levels, longest / max_size)
-        pixels = await self._reduced(entry, info.levels[number], number, size)
+        pixels = await self.reduced(entry, info.levels[number], number, size)
         return await self._encode(entry, pixels, size, options)
 
-    async def _reduced(self, entry: OpenSlide, level: Level, number: int, size: Size) -> NDArray[np.uint8]:
+    async def reduced(self, entry: OpenSlide, level: Level, number: int, size: Size) -> NDArray[np.uint8]:
         """A whole level, box-averaged tile by tile to at least twice ``size``: bounded memory whatever the level."""
         whole = Rectangle(0, 0, *level.size)
         indices = covering(level, number, whole)
@@ -257,7 +257,7 @@ class TileService:
             async def compute() -> EncodedTile:
                 return await self._rendered(entry, await entry.slide.read_associated(name), options)
 
-            return await self._answer(entry, digest, compute)
+            return await self.answer(entry, digest, compute)
 
         return await self.pool.run(record, work)
 

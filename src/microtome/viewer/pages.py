@@ -15,6 +15,7 @@ import hashlib
 import html
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
@@ -22,7 +23,7 @@ from importlib.resources.abc import Traversable
 from string import Template
 from types import MappingProxyType
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from microtome.model import SlideInfo
 
@@ -31,6 +32,7 @@ PROPERTY_COUNT = 500
 PROPERTY_LENGTH = 2000
 """Most characters of one of them."""
 
+_HOST = re.compile(r"[a-z0-9._-]+")
 _MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -54,19 +56,40 @@ def content_security_policy(frame_ancestors: str = "'self'") -> str:
     ``frame_ancestors`` lists who may show them in a frame. ``blob:`` and ``data:`` are for images the page itself
     makes: a screenshot, a tile that was fetched.
     """
+    return _policy(frame_ancestors)
+
+
+def docs_content_security_policy(frame_ancestors: str = "'self'", token_url: str | None = None) -> str:
+    """The same for ``docs_page``: Swagger UI writes styles, and gets its token from ``token_url`` itself."""
+    return _policy(frame_ancestors, styles="'self' 'unsafe-inline'", connect=f"'self' {_origin(token_url)}".rstrip())
+
+
+def _policy(frame_ancestors: str, *, styles: str = "'self'", connect: str = "'self'") -> str:
     return "; ".join(
         (
             "default-src 'none'",
             "script-src 'self'",
-            "style-src 'self'",
+            f"style-src {styles}",
             "img-src 'self' data: blob:",
-            "connect-src 'self'",
+            f"connect-src {connect}",
             "font-src 'self'",
             "base-uri 'none'",
             "form-action 'self'",
             f"frame-ancestors {frame_ancestors}",
         )
     )
+
+
+def _origin(url: str | None) -> str:
+    """Scheme, host and port as a source of a policy (CSP 3 §2.3.1); nothing for what is no address of the web."""
+    try:
+        parts = urlsplit(url or "")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return ""
+    if parts.scheme not in {"http", "https"} or host is None or not _HOST.fullmatch(host):
+        return ""
+    return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}"
 
 
 def slide_page(slide_id: str, info: SlideInfo, *, config: Mapping[str, Any]) -> str:
@@ -114,6 +137,52 @@ def catalogue_page(config: Mapping[str, Any]) -> str:
     )
 
 
+def docs_page(path: str, title: str, *, config: Mapping[str, Any]) -> str:
+    """Swagger UI over the schema of an application: ``/openapi.json`` below ``path``, "" for the root.
+
+    ``config["others"]`` are the (path, title) of all applications that have such a page, ``config["login"]`` whether
+    Swagger UI may send people to a login; the page they come back to is ``docs_login_page``.
+    """
+    base = _base(config, "." + "/.." * path.count("/"))
+    here = ' aria-current="page"'
+    links = "".join(
+        f'<a href="{html.escape(base + other)}/docs"{here if other == path else ""}>{html.escape(name)}</a>'
+        for other, name in config.get("others", ())
+    )
+    back = f"{base}{path}/docs/oauth2-redirect" if config.get("login") else None
+    return _template("docs.html").substitute(
+        base=html.escape(base),
+        title=html.escape(title),
+        links=links,
+        version=html.escape(str(config.get("version", ""))),
+        preloads=_preloads(base, "docs.js"),
+        config=_json({"base": base, "query": "", "schema": f"{base}{path}/openapi.json", "login": back}),
+    )
+
+
+def docs_login_page(path: str, *, config: Mapping[str, Any]) -> str:
+    """Where a login sends people back to, for the page of documentation at ``path`` that opened it."""
+    base = _base(config, "./.." + "/.." * path.count("/"))
+    return _template("docs-login.html").substitute(base=html.escape(base))
+
+
+def validation_page(config: Mapping[str, Any]) -> str:
+    """The page that asks for everything of every slide through ``/v3``.
+
+    ``config["login"]``: ``token`` where requests need a bearer token, ``signed`` where they need signed links,
+    ``none``. ``config["thumbnail"]`` is the largest side of a thumbnail and ``config["region"]`` that of a region which
+    the server allows, in px.
+    """
+    base = _base(config, ".")
+    shown = {name: config[name] for name in ("login", "thumbnail", "region") if name in config}
+    return _template("validation.html").substitute(
+        base=html.escape(base),
+        version=html.escape(str(config.get("version", ""))),
+        preloads=_preloads(base, "validation.js"),
+        config=_json({"base": base, "query": str(config.get("query", ""))} | shown),
+    )
+
+
 def error_page(status: int, title: str, message: str, *, config: Mapping[str, Any]) -> str:
     """What a person sees in place of a viewer: ``title`` says what happened, ``message`` why and what to do."""
     base = _base(config, "..")
@@ -127,7 +196,7 @@ def error_page(status: int, title: str, message: str, *, config: Mapping[str, An
 
 @cache
 def static_files() -> Mapping[str, StaticFile]:
-    """URL path (``/static/...``) -> file; read once from the package and kept, under a megabyte in all."""
+    """URL path (``/static/...``) -> file; read once from the package and kept; some 3 MB, most of it Swagger UI."""
     found: dict[str, StaticFile] = {}
     for path, resource in _walk(files("microtome.viewer") / "static", "/static"):
         media_type = _MEDIA_TYPES.get(path[path.rfind(".") :])
@@ -191,7 +260,7 @@ def _base(config: Mapping[str, Any], relative: str) -> str:
 
 def _preloads(base: str, entry: str) -> str:
     """Links that fetch all modules at once instead of one import after the other."""
-    folder = "slide" if entry == "viewer.js" else "catalogue"
+    folder = "slide" if entry == "viewer.js" else entry.removesuffix(".js")
     wanted = (f"/static/js/{entry}", "/static/js/shared/", f"/static/js/{folder}/")
     return "\n".join(
         f'<link rel="modulepreload" href="{html.escape(base + path)}">'

@@ -1,27 +1,17 @@
-"""Composition root: settings in, services wired, one ASGI application out. Nothing here knows how anything is done."""
+"""The services of one process, wired from its settings."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastapi import FastAPI
-
-import microtome
-from microtome.api.cors import Cors
 from microtome.api.express.prepared import Express
-from microtome.api.streamer import StreamerContext, mount_streamer
-from microtome.auth.base import Authenticator
-from microtome.auth.none import NoAuthentication
-from microtome.auth.signed import SignedUrls
 from microtome.catalog.folder import FolderCatalog
 from microtome.errors import InvalidRequest
 from microtome.formats.registry import FormatRegistry
 from microtome.settings import Settings
 from microtome.storage.base import Store
+from microtome.storage.copies import LocalCopies
 from microtome.storage.headers import HeaderCache
 from microtome.storage.url import StoreOptions, open_store
 from microtome.telemetry import Counters
@@ -30,9 +20,6 @@ from microtome.tiles.pool import SlidePool
 from microtome.tiles.service import RenderLimits, TileService
 from microtome.tiles.shared import SharedTileCache
 from microtome.tiles.workers import RenderWorkers
-from microtome.viewer import pages
-
-_HOUSEKEEPING_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +31,8 @@ class Services:
     tiles: TileService
     express: Express
     counters: Counters
+    formats: FormatRegistry
+    copies: LocalCopies
 
 
 def open_storage(settings: Settings, counters: Counters | None = None) -> Store:
@@ -76,10 +65,13 @@ def build_services(settings: Settings, *, shared_cache: Path | None = None) -> S
         if shared_cache is None
         else SharedTileCache(shared_cache, settings.cache_tiles)
     )
+    formats = FormatRegistry.from_entry_points(dict(reversed(settings.format_priority)))
+    copies = LocalCopies(settings.cache_dir, settings.local_copies)
     pool = SlidePool(
         store,
-        FormatRegistry.from_entry_points(),
+        formats,
         HeaderCache(settings.cache_headers, settings.cache_dir, store_id=settings.data or ""),
+        copies=copies,
         capacity=settings.cache_slides,
         idle=settings.slide_idle,
         revalidate=settings.revalidate,
@@ -92,55 +84,5 @@ def build_services(settings: Settings, *, shared_cache: Path | None = None) -> S
         limits=RenderLimits(settings.max_region_pixels, settings.thumbnail_tiles),
         counters=counters,
     )
-    return Services(store, FolderCatalog(store), tiles, Express(budget=settings.cache_answers), counters)
-
-
-def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastAPI:
-    """The application of one process, ready to be served.
-
-    ``app.state.express`` answers below ASGI what needs no waiting; ``microtome.server`` hands it to the protocol.
-    """
-    services = build_services(settings, shared_cache=shared_cache)
-    auth: Authenticator = SignedUrls(settings.auth_secrets) if settings.auth_enabled else NoAuthentication()
-    context = StreamerContext(
-        service=services.tiles,
-        catalog=services.catalog,
-        auth=auth,
-        cors=Cors(settings.cors_origins),
-        pages=pages,
-        default_quality=settings.jpeg_quality,
-        cache_max_age=settings.cache_max_age,
-        public_view=settings.public_view,
-        frame_ancestors=settings.frame_ancestors,
-        root_path=settings.root_path,
-        version=microtome.__version__,
-    )
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        housekeeping = asyncio.create_task(_housekeeping(services))
-        try:
-            yield
-        finally:
-            housekeeping.cancel()
-            await services.tiles.close()
-            await services.store.close()
-
-    app = FastAPI(
-        title="microtome",
-        version=microtome.__version__,
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        root_path=settings.root_path,
-    )
-    app.state.services = services
-    app.state.express = services.express
-    mount_streamer(app, context, services.express)
-    return app
-
-
-async def _housekeeping(services: Services) -> None:
-    while True:
-        await asyncio.sleep(_HOUSEKEEPING_SECONDS)
-        services.tiles.pool.close_idle()
+    express = Express(budget=settings.cache_answers)
+    return Services(store, FolderCatalog(store), tiles, express, counters, formats, copies)

@@ -1,0 +1,90 @@
+"""Composition root: settings in, services wired, one ASGI application out. Nothing here knows how anything is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+
+import microtome
+from microtome.api.cors import Cors
+from microtome.api.root_path import RootPath
+from microtome.api.streamer import StreamerContext, mount_streamer
+from microtome.api.wsi_v3 import mount_wsi_v3
+from microtome.app.services import Services, build_services
+from microtome.app.v3 import LateMapper, open_policy, page_options, v3_context
+from microtome.auth.base import Authenticator
+from microtome.auth.none import NoAuthentication
+from microtome.auth.signed import SignedUrls
+from microtome.settings import Settings
+from microtome.viewer import pages
+
+_HOUSEKEEPING_SECONDS = 30.0
+
+
+def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastAPI:
+    """The application of one process, ready to be served.
+
+    ``app.state.express`` answers below ASGI what needs no waiting; ``microtome.server`` hands it to the protocol.
+    """
+    services = build_services(settings, shared_cache=shared_cache)
+    auth: Authenticator = SignedUrls(settings.auth_secrets) if settings.auth_enabled else NoAuthentication()
+    context = StreamerContext(
+        service=services.tiles,
+        catalog=services.catalog,
+        auth=auth,
+        cors=Cors(settings.cors_origins),
+        pages=pages,
+        default_quality=settings.jpeg_quality,
+        cache_max_age=settings.cache_max_age,
+        public_view=settings.public_view,
+        frame_ancestors=settings.frame_ancestors,
+        root_path=settings.root_path,
+        version=microtome.__version__,
+    )
+
+    policy = open_policy(settings)
+    mapper = LateMapper(settings, services)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        await services.formats.start()
+        if settings.local_mode is not None:
+            await mapper.open()  # what is wrong with it is told at the start
+        housekeeping = asyncio.create_task(_housekeeping(services))
+        try:
+            yield
+        finally:
+            housekeeping.cancel()
+            await mapper.close()
+            if policy is not None:
+                await policy.aclose()
+            await services.tiles.close()
+            await services.formats.stop()
+            services.copies.close()
+            await services.store.close()
+
+    app = FastAPI(
+        title=settings.title,
+        description=settings.description,
+        version=settings.api_version or microtome.__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None if settings.disable_openapi else "/openapi.json",
+    )
+    app.state.services = services
+    app.state.express = services.express
+    mount_streamer(app, context, services.express)
+    mount_wsi_v3(app, v3_context(settings, services, auth, policy, mapper), page_options(settings, auth))
+    app.add_middleware(RootPath, root_path=settings.root_path)
+    return app
+
+
+async def _housekeeping(services: Services) -> None:
+    while True:
+        await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+        services.tiles.pool.close_idle()

@@ -1,0 +1,227 @@
+"""Every option once: its default, unit, help, and the names it has on the command line, in the environment and TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from microtome.errors import InvalidRequest
+from microtome.settings.parse import (
+    boolean,
+    color,
+    duration,
+    items,
+    name_of_bucket,
+    optional_path,
+    optional_text,
+    priorities,
+    size,
+    text,
+    whole,
+)
+
+PREFIX = "MICROTOME_"
+OFF = False
+ON = True
+_CORES = os.cpu_count() or 2
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How an option is called, read and explained. ``wsi`` and ``ws`` are its names in the environment of servers that
+    this one can stand in for.
+    """
+
+    parse: Callable[[object], Any]
+    help: str
+    wsi: str | None = None
+    ws: str | None = None
+    flags: tuple[str, ...] = ()
+    unit: str = ""
+    group: str = "server"
+    secret: bool = False
+
+
+def _option(default: object, parse: Callable[[object], Any], help_: str, **more: Any) -> Any:
+    return field(default=default, repr=not more.get("secret", False), metadata={"option": Option(parse, help_, **more)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one server."""
+
+    data: str | None = _option(None, optional_text, "Folder, file or URL to serve: PATH, s3://bucket/prefix, gs://,"
+                               " az://, https://", group="storage", ws="WS_DATA_DIR")  # fmt: skip
+    host: str = _option("127.0.0.1", text, "Address to listen on; 0.0.0.0 for every one", wsi="WSI_HOST")
+    port: int = _option(3000, whole(0, 65535), "Port to listen on; 0 takes a free one", wsi="WSI_PORT", flags=("-p",))
+    workers: int = _option(1, whole(1, 64), "Processes that share the port and the tile cache")
+    root_path: str = _option("", text, "Path under which a proxy shows the server, such as /slides", ws="WS_ROOT_PATH")
+
+    s3_bucket: str | None = _option(None, name_of_bucket, "Bucket to serve, as s3://BUCKET", wsi="WSI_S3_BUCKET",
+                                    group="storage")  # fmt: skip
+    s3_endpoint: str | None = _option(None, optional_text, "Address of an S3-compatible server", wsi="WSI_S3_ENDPOINT",
+                                      group="storage")  # fmt: skip
+    s3_region: str | None = _option(None, optional_text, "Region of the bucket (us-east-1 when nothing else says)",
+                                    wsi="WSI_S3_REGION", group="storage")  # fmt: skip
+    s3_anonymous: bool = _option(OFF, boolean, "Read a public bucket without credentials", group="storage")
+    follow_symlinks: bool = _option(OFF, boolean, "Follow symbolic links out of the served folder", group="storage")
+    storage_timeout: float = _option(30.0, duration, "Longest wait for one answer of the store", unit="s",
+                                     group="storage")  # fmt: skip
+    storage_attempts: int = _option(4, whole(1, 20), "Tries of one request to the store", group="storage")
+    revalidate: float = _option(10.0, duration, "How often an open slide is checked for having been replaced", unit="s",
+                                group="storage")  # fmt: skip
+
+    auth_enabled: bool = _option(OFF, boolean, "Require signed URLs", wsi="WSI_AUTH_ENABLED", group="access")
+    auth_secret: tuple[str, ...] = _option((), items, "Secret of the signatures, at least 16 bytes; several for"
+                                           " rotation, the first signs", wsi="WSI_AUTH_SECRET", group="access",
+                                           secret=True)  # fmt: skip
+    public_view: bool = _option(OFF, boolean, "Let everybody open /view, although signed URLs are required",
+                                group="access")  # fmt: skip
+    cors_origins: tuple[str, ...] = _option(("*",), items, "Origins whose pages may read answers; * for all",
+                                            wsi="WSI_CORS_ORIGINS", ws="WS_CORS_ALLOW_ORIGINS",
+                                            group="access")  # fmt: skip
+    frame_ancestors: str = _option("'self'", text, "Who may show the pages in a frame, in words of a Content-Security-"
+                                   "Policy", group="access")  # fmt: skip
+
+    cache_slides: int = _option(100, whole(1, 100_000), "Slides kept open", wsi="WSI_CACHE_SLIDES",
+                                ws="WS_IMAGE_HANDLE_CACHE_SIZE", group="caches")  # fmt: skip
+    cache_blocks: int = _option(1024, whole(1, 1 << 24), "Blocks of remote objects kept in memory, over all slides",
+                                wsi="WSI_CACHE_BLOCKS", group="caches")  # fmt: skip
+    block_size: int = _option(262144, size(1024, 16 << 20), "Size of such a block", wsi="WSI_BLOCK_SIZE", unit="bytes",
+                              group="caches")  # fmt: skip
+    cache_tiles: int = _option(104857600, size(1), "Encoded tiles kept, over all processes", wsi="WSI_CACHE_TILES",
+                               unit="bytes", group="caches")  # fmt: skip
+    cache_answers: int = _option(64 << 20, size(1), "Answers kept ready for the wire, in each process", unit="bytes",
+                                 group="caches")  # fmt: skip
+    cache_headers: int = _option(64 << 20, size(1), "Headers of slides kept in memory", unit="bytes", group="caches")
+    cache_dir: Path | None = _option(None, optional_path, "Folder in which headers of slides are kept over restarts",
+                                     group="caches")  # fmt: skip
+    cache_max_age: int = _option(3600, whole(0, (1 << 32) - 1), "How long clients may keep a tile",
+                                 wsi="WSI_CACHE_MAX_AGE", unit="s", group="caches")  # fmt: skip
+    slide_idle: float = _option(600.0, duration, "An open slide is closed after this time without use", unit="s",
+                                group="caches", ws="WS_INACTIVE_HISTO_IMAGE_TIMEOUT_SECONDS")  # fmt: skip
+
+    jpeg_quality: int = _option(80, whole(1, 100), "Default quality; stored JPEG tiles are answered untouched at it",
+                                wsi="WSI_JPEG_QUALITY", group="pixels")  # fmt: skip
+    render_threads: int = _option(_CORES, whole(1, 256), "Threads that decode and encode", group="pixels")
+    render_queue: int = _option(128, whole(0, 100_000), "Tiles that may wait for a thread before clients are told to"
+                                " try again", group="pixels")  # fmt: skip
+    max_region_pixels: int = _option(64_000_000, whole(1, 1 << 34), "Pixels of a level rendered for one answer",
+                                     unit="px", group="pixels")  # fmt: skip
+    thumbnail_tiles: int = _option(4096, whole(1, 1 << 24), "Tiles read for one thumbnail", group="pixels")
+
+    format_priority: tuple[tuple[str, int], ...] = _option(
+        (), priorities, "Which formats are asked first, as name=number; a negative one is never chosen by itself",
+        group="formats")  # fmt: skip
+    local_copies: int = _option(8 << 30, size(0), "Local copies of remote slides, for formats that read paths",
+                                unit="bytes", group="formats")  # fmt: skip
+    isolate: tuple[str, ...] = _option((), items, "Formats that are read in a process of their own, which may crash",
+                                       group="formats")  # fmt: skip
+
+    title: str = _option("WSI Service", text, "Title in the documentation of the API", ws="WS_TITLE", group="v3")
+    description: str = _option(
+        "Whole slide images, streamed", text, "Description there", ws="WS_DESCRIPTION", group="v3"
+    )
+    api_version: str | None = _option(None, optional_text, "Version told at /alive (the version of microtome)",
+                                      ws="WS_VERSION", group="v3")  # fmt: skip
+    local_mode: str | None = _option(None, optional_text, "Mapper of the slides as module:Class, or simple, paths, csv,"
+                                     " iterator", ws="WS_LOCAL_MODE", group="v3")  # fmt: skip
+    mapper_address: str | None = _option(None, optional_text, "Remote mapper, a URL with {slide_id}",
+                                         ws="WS_MAPPER_ADDRESS", group="v3")  # fmt: skip
+    local_routes: bool = _option(ON, boolean, "Serve /v3/cases, /v3/slides and their like",
+                                 ws="WS_ENABLE_LOCAL_ROUTES", group="v3")  # fmt: skip
+    viewer_routes: bool = _option(ON, boolean, "Serve the viewer pages of the v3 API", ws="WS_ENABLE_VIEWER_ROUTES",
+                                  group="v3")  # fmt: skip
+    disable_openapi: bool = _option(OFF, boolean, "Hide documentation and schemas", ws="WS_DISABLE_OPENAPI", group="v3")
+    cors_credentials: bool = _option(OFF, boolean, "Let pages of named origins send credentials",
+                                     ws="WS_CORS_ALLOW_CREDENTIALS", group="access")  # fmt: skip
+    v3_region_pixels: int = _option(25_000_000, whole(1, 1 << 34), "Pixels of a region of the v3 API", unit="px",
+                                    ws="WS_MAX_RETURNED_REGION_SIZE", group="v3")  # fmt: skip
+    v3_thumbnail_side: int = _option(500, whole(1, 20_000), "Largest side of a thumbnail of the v3 API", unit="px",
+                                     ws="WS_MAX_THUMBNAIL_SIZE", group="v3")  # fmt: skip
+    padding_color: tuple[int, int, int] = _option((255, 255, 255), color, "What is painted outside of a slide",
+                                                  ws="WS_PADDING_COLOR", group="v3")  # fmt: skip
+    pad_tiles: bool = _option(OFF, boolean, "Complete tiles at the edge with the padding colour, instead of cropping",
+                              ws="WS_GET_TILE_APPLY_PADDING", group="v3")  # fmt: skip
+
+    integration: str | None = _option(None, optional_text, "Login of the v3 API as module:Class, or none, oidc,"
+                                      " lsaai_groups, lsaai_resources", ws="WS_API_V3_INTEGRATION",
+                                      group="login")  # fmt: skip
+    idp_url: str | None = _option(None, optional_text, "OpenID Connect provider", ws="WS_IDP_URL", group="login")
+    audience: str | None = _option(
+        None, optional_text, "Audience that tokens must name", ws="WS_AUDIENCE", group="login"
+    )
+    refresh_interval: float = _option(300.0, duration, "How often keys of the provider are fetched", unit="s",
+                                      ws="WS_REFRESH_INTERVAL", group="login")  # fmt: skip
+    openapi_token_url: str | None = _option(None, optional_text, "Token URL in the documentation",
+                                            ws="WS_OPENAPI_TOKEN_URL", group="login")  # fmt: skip
+    openapi_auth_url: str | None = _option(None, optional_text, "Authorisation URL in the documentation",
+                                           ws="WS_OPENAPI_AUTH_URL", group="login")  # fmt: skip
+    rewrite_wellknown: str | None = _option(None, optional_text, "Beginning of the provider's own URLs that is replaced"
+                                            " by idp_url", ws="WS_REWRITE_URL_IN_WELLKNOWN", group="login")  # fmt: skip
+    check_acr: str | None = _option(None, optional_text, "Authentication class (acr) that tokens must name",
+                                    ws="WS_CHECK_ACR_VALUES", group="login")  # fmt: skip
+    userinfo_endpoint: str | None = _option(None, optional_text, "Userinfo of LifeScience logins",
+                                            ws="WS_USER_INFO_ENDPOINT", group="login")  # fmt: skip
+    userinfo_seconds: float = _option(1800.0, duration, "How long userinfo is kept", unit="s",
+                                      ws="WS_USER_CACHE_TIMEOUT", group="login")  # fmt: skip
+    userinfo_users: int = _option(999, whole(1, 1 << 20), "Users whose userinfo is kept", ws="WS_USER_CACHE_SIZE",
+                                  group="login")  # fmt: skip
+    group_prefix: str = _option(".*?:group:[^:]+", text, "Regular expression before the groups in an entitlement",
+                                ws="WS_LSAAI_REGEX_PREFIX", group="login")  # fmt: skip
+    provider_timeout: float = _option(8.0, duration, "Longest wait for the provider", unit="s", ws="WS_REQUEST_TIMEOUT",
+                                      group="login")  # fmt: skip
+
+    table_source: str = _option("data.csv", text, "CSV or TSV file of the csv mapper, or a folder of them",
+                                ws="CSWS_SOURCE", group="v3")  # fmt: skip
+    table_separator: str = _option("\t", text, "Separator of its columns", ws="CSWS_SEPARATOR", group="v3")
+    table_group_1: int = _option(0, whole(0, 1000), "Column of the first group", ws="CSWS_GROUP_1", group="v3")
+    table_group_2: int = _option(1, whole(0, 1000), "Column of the second group", ws="CSWS_GROUP_2", group="v3")
+    table_slide_id: int = _option(2, whole(0, 1000), "Column of the slide", ws="CSWS_SLIDE_ID", group="v3")
+    table_case_id: int = _option(3, whole(0, 1000), "Column of the case", ws="CSWS_CASE_ID", group="v3")
+    table_path: int = _option(4, whole(0, 1000), "Column of the path", ws="CSWS_PATH", group="v3")
+    institution_pattern: str | None = _option(None, optional_text, "Regular expression whose group 1 is the institution"
+                                              " (iterator mapper)", ws="WSIT_INSTITUTION_PATTERN",
+                                              group="v3")  # fmt: skip
+    project_pattern: str | None = _option(None, optional_text, "Regular expression whose group 1 is the project"
+                                          " (iterator mapper)", ws="WSIT_PROJECT_PATTERN", group="v3")  # fmt: skip
+
+    keep_alive: float = _option(75.0, duration, "An idle connection is closed after this time", unit="s")
+    shutdown_timeout: float = _option(30.0, duration, "Time for requests in flight when the server stops", unit="s")
+    verbose: bool = _option(OFF, boolean, "Log more", flags=("-v",), ws="WS_DEBUG")
+    no_tracing: bool = _option(OFF, boolean, "Do not log requests")
+
+    def __post_init__(self) -> None:
+        if self.auth_enabled and not self.auth_secret:
+            raise InvalidRequest("--auth-enabled needs --auth-secret", parameter="auth_secret")
+        if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
+            raise InvalidRequest("--root-path must begin with / and not end with one", parameter="root_path")
+
+    @property
+    def auth_secrets(self) -> tuple[str, ...]:
+        """All secrets, the signing one first."""
+        return self.auth_secret
+
+
+def options() -> dict[str, Option]:
+    """All options by name, in order."""
+    return {each.name: each.metadata["option"] for each in dataclasses.fields(Settings)}
+
+
+def default_of(name: str) -> Any:
+    """The default of an option."""
+    return next(each.default for each in dataclasses.fields(Settings) if each.name == name)
+
+
+def flag(name: str) -> str:
+    """The name on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    """Our name in the environment."""
+    return PREFIX + name.upper()
