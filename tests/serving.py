@@ -74,7 +74,9 @@ class Client:
         try:
             connection.request(method, target, body, dict(headers or {}))
             response = connection.getresponse()
-            found = {name.lower(): value for name, value in response.getheaders()}
+            found: dict[str, str] = {}
+            for name, value in response.getheaders():
+                found[name.lower()] = f"{found[name.lower()]}, {value}" if name.lower() in found else value
             return Answer(response.status, found, response.read())
         finally:
             connection.close()

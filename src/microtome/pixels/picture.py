@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from microtome.errors import InvalidRequest
 from microtome.model import ColorSpace, EncodedTile, Raster, Size
 from microtome.pixels import channels, images
 from microtome.pixels.color import IccTransform, Intent
+from microtome.pixels.styles import AskedStyle
 
 RGB = ("R", "G", "B")
 
@@ -28,7 +30,7 @@ class PictureOptions:
     kind: str = "jpeg"
     quality: int = 90
     channels: tuple[int, ...] | None = None
-    styles: tuple[channels.ChannelStyle, ...] = ()
+    styles: tuple[AskedStyle, ...] = ()
     intent: Intent | None = None
     strict: bool = False
     padding: tuple[int, int, int] = (255, 255, 255)
@@ -54,10 +56,20 @@ def check_channels(asked: tuple[int, ...] | None, count: int) -> None:
         raise InvalidRequest("No duplicates allowed in channels", parameter="channels")
 
 
-def picture(raster: Raster, options: PictureOptions, transform: IccTransform | None = None) -> EncodedTile:
-    """Encode samples (height, width, channels) as asked. Raises InvalidRequest(parameter="channels")."""
+def picture(
+    raster: Raster,
+    options: PictureOptions,
+    transform: IccTransform | None = None,
+    styles: Sequence[channels.ChannelStyle] = (),
+) -> EncodedTile:
+    """Encode samples (height, width, channels) as asked; ``styles`` are those of the options, filled in.
+
+    Raises InvalidRequest(parameter="channels").
+    """
+    if styles:
+        return _encoded(channels.blend(raster.array, styles), options)
     check_channels(options.channels, len(raster.channels))
-    if options.kind == "tiff" and not options.styles:
+    if options.kind == "tiff":
         return _encoded(_planes(raster, options, transform), options)
     shown = _shown(raster, options)
     if transform is not None and shown.shape[2] == 3:
@@ -79,8 +91,6 @@ def _shown(raster: Raster, options: PictureOptions) -> NDArray[np.uint8]:
     Of a colour picture, channels that were not asked are black. Of others the first three asked are shown as red, green
     and blue; a single one is grey.
     """
-    if options.styles:
-        return channels.blend(raster.array, options.styles)
     if raster.channels == RGB:
         shown = channels.to_eight_bits(raster.array)
         if options.channels is not None and set(options.channels) != {0, 1, 2}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from microtome.model import EncodedTile, Raster
 from microtome.pixels import codecs
+from microtome.pixels.channels import ChannelStyle, blend
 from microtome.pixels.color import IccTransform
 from microtome.pixels.options import RenderOptions
 
@@ -18,26 +20,34 @@ def is_untouched(tile: EncodedTile | Raster, options: RenderOptions) -> bool:
     return (
         isinstance(tile, EncodedTile)
         and options.allow_stored
-        and not options.to_srgb
+        and options.intent is None
+        and not options.styles
         and tile.media_type == options.media_type
         and tile.color != "other"
     )
 
 
-def render(tile: EncodedTile | Raster, options: RenderOptions, transform: IccTransform | None = None) -> EncodedTile:
-    """The tile as asked: stored bytes where they will do, else decoded, converted to sRGB if given, encoded."""
-    if isinstance(tile, EncodedTile) and is_untouched(tile, options):
+def render(
+    tile: EncodedTile | Raster,
+    options: RenderOptions,
+    transform: IccTransform | None = None,
+    styles: Sequence[ChannelStyle] = (),
+) -> EncodedTile:
+    """The tile as asked: stored bytes where they will do, else decoded, drawn or converted to sRGB, encoded."""
+    if isinstance(tile, EncodedTile) and not styles and is_untouched(tile, options):
         return tile
     raster = codecs.decode(tile) if isinstance(tile, EncodedTile) else tile
-    pixels = _eight_bits(raster)
-    if transform is not None and pixels.shape[2] == 3:
+    pixels = blend(raster.array, styles) if styles else _eight_bits(raster)
+    if not styles and transform is not None and pixels.shape[2] == 3:
         pixels = transform.apply(pixels)
     return codecs.encoded(pixels, options.media_type, options.quality)
 
 
-def to_display(tile: EncodedTile | Raster) -> NDArray[np.uint8]:
+def to_display(tile: EncodedTile | Raster, styles: Sequence[ChannelStyle] = ()) -> NDArray[np.uint8]:
     """Pixels (height, width, 3) for the eye, uint8 RGB."""
     raster = codecs.decode(tile) if isinstance(tile, EncodedTile) else tile
+    if styles:
+        return blend(raster.array, styles)
     pixels = _eight_bits(raster)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 

@@ -14,9 +14,10 @@ def tile_key(slide: str, version: str, index: TileIndex, options: RenderOptions)
 
     Made of the slide and its version, which tile it is, and how it is encoded.
     """
+    styles = "".join(f" {style}" for style in options.styles)
     text = (
         f"{slide}\0{version}\0{index.level}.{index.column}.{index.row}.{index.z}.{index.t}\0"
-        f"{options.media_type} {options.quality} {options.allow_stored} {options.to_srgb}"
+        f"{options.media_type} {options.quality} {options.allow_stored} {options.intent}{styles}"
     )
     return key_of(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +11,14 @@ from microtome.errors import CorruptData, InvalidRequest, UnsupportedFormat
 from microtome.formats.threads import check_planes
 from microtome.model import EncodedTile, Level, Raster, Rectangle, Size, SlideInfo, SlideRecord, TileIndex
 from microtome.pixels import resample
+from microtome.pixels.channels import ChannelStyle
 from microtome.pixels.color import IccTransform
 from microtome.pixels.images import fit
 from microtome.pixels.picture import PictureOptions, check_channels, picture
 from microtome.tiles.answer import ImageAnswer, key_of
 from microtome.tiles.pool import OpenSlide
 from microtome.tiles.raster import Padding, blank, cropped, decoded, padded, read_raster
-from microtome.tiles.service import TileService, nearest_level
+from microtome.tiles.service import TileService, is_vector, nearest_level
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class PictureService:
                 raster = await read_raster(
                     entry.slide, self.tiles.workers, index, rectangle, options.padding, max_pixels=self.region_pixels
                 )
-                return await self._picture(raster, options, transform)
+                return await self._picture(entry, raster, options, transform)
 
             return await self.tiles.answer(entry, _key(f"region {rectangle}", entry, index, options), compute)
 
@@ -116,7 +118,7 @@ class PictureService:
                 else:
                     whole = Rectangle(0, 0, *info.levels[number].size)
                     raster = _resized(await self._raster(entry, number, whole, options.padding), size)
-                return await self._picture(raster, options, transform)
+                return await self._picture(entry, raster, options, transform)
 
             return await self.tiles.answer(
                 entry, _key(f"thumbnail {largest}", entry, TileIndex(0, 0, 0), options), compute
@@ -132,7 +134,7 @@ class PictureService:
                 info = await entry.slide.info()
                 raster = decoded(await entry.slide.read_associated(name))
                 transform = await self._transform(entry, info, options)
-                return await self._picture(_resized(raster, fit(raster.size, *largest)), options, transform)
+                return await self._picture(entry, _resized(raster, fit(raster.size, *largest)), options, transform)
 
             return await self.tiles.answer(
                 entry, _key(f"associated {name} {largest}", entry, TileIndex(0, 0, 0), options), compute
@@ -150,7 +152,7 @@ class PictureService:
         if not inside:
             shape = level.tile_size.height, level.tile_size.width
             names = [channel.name for channel in info.channels]
-            return await self._picture(blank(shape, names, np.dtype(info.dtype), options.padding), options, None)
+            return await self._picture(entry, blank(shape, names, np.dtype(info.dtype), options.padding), options, None)
         found = await entry.slide.read_tile(index)
         if isinstance(found, EncodedTile) and is_vector(found):
             return found
@@ -161,12 +163,13 @@ class PictureService:
             self.tiles.counters.add("tiles.untouched")
             return found  # type: ignore[return-value]
         transform = await self._transform(entry, info, options)
+        styles = await self._styles(entry, options)
 
         def job() -> EncodedTile:
             raster = cropped(decoded(found), width, height)
             if options.pad and not whole:
                 raster = padded(raster, *level.tile_size, options.padding)
-            return picture(raster, options, transform)
+            return picture(raster, options, transform, styles)
 
         self.tiles.counters.add("tiles.rendered")
         return await self.tiles.workers.run(job)
@@ -191,8 +194,14 @@ class PictureService:
                 raise
             return None
 
-    async def _picture(self, raster: Raster, options: PictureOptions, transform: IccTransform | None) -> EncodedTile:
-        return await self.tiles.workers.run(lambda: picture(raster, options, transform))
+    async def _picture(
+        self, entry: OpenSlide, raster: Raster, options: PictureOptions, transform: IccTransform | None
+    ) -> EncodedTile:
+        styles = await self._styles(entry, options)
+        return await self.tiles.workers.run(lambda: picture(raster, options, transform, styles))
+
+    async def _styles(self, entry: OpenSlide, options: PictureOptions) -> Sequence[ChannelStyle]:
+        return await self.tiles.styles(entry, options.styles) if options.styles else ()
 
     async def _raster(self, entry: OpenSlide, number: int, rectangle: Rectangle, padding: Padding) -> Raster:
         return await read_raster(
@@ -208,11 +217,6 @@ class PictureService:
 def is_colour(info: SlideInfo) -> bool:
     """Whether the slide is an ordinary colour picture of 8 bits."""
     return tuple(channel.name for channel in info.channels) == ("R", "G", "B") and info.dtype == "uint8"
-
-
-def is_vector(tile: EncodedTile) -> bool:
-    """Whether a tile is no picture at all."""
-    return not tile.media_type.startswith("image/")
 
 
 def _is_whole(level: Level, index: TileIndex) -> bool:

@@ -29,7 +29,9 @@ def blank(shape: tuple[int, int], names: Sequence[str], dtype: np.dtype[np.gener
     """
     array: NDArray[np.generic] = np.zeros((*shape, len(names)), dtype)
     if dtype == np.uint8:
-        array[:] = [padding[min(number, 2)] for number in range(len(names))]
+        row = np.empty((shape[1], len(names)), np.uint8)
+        row[:] = [padding[min(number, 2)] for number in range(len(names))]
+        array[:] = row  # whole rows are copied ten times as fast as pixels
     return Raster(array, tuple(names))
 
 
@@ -63,12 +65,13 @@ async def read_raster(
     info, level = await slide.info(), await slide.level(index.level)
     _check(rectangle, info, max_pixels)
     names = [channel.name for channel in info.channels]
-    canvas = blank((rectangle.height, rectangle.width), names, np.dtype(info.dtype), padding)
+    shape, dtype = (rectangle.height, rectangle.width), np.dtype(info.dtype)
+    canvas = await workers.run(lambda: blank(shape, names, dtype, padding))
 
     def place(at: TileIndex, tile: EncodedTile | Raster) -> None:
         paste(canvas.array, rectangle, decoded(tile).array, at, level)
 
-    indices = [each._replace(z=index.z, t=index.t) for each in covering(level, index.level, rectangle)]
+    indices = covering(level, index.level, rectangle, (index.z, index.t))
     await for_each_read(slide, workers, indices, place)
     return canvas
 

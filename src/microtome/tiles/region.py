@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,24 +12,28 @@ from numpy.typing import NDArray
 from microtome.errors import LimitExceeded
 from microtome.formats.base import Slide
 from microtome.model import EncodedTile, Level, Raster, Rectangle, TileIndex
+from microtome.pixels.channels import ChannelStyle
 from microtome.pixels.render import to_display
 from microtome.tiles.workers import RenderWorkers
 
 TILES_AT_ONCE = 8
 """Tiles of one region that are read and decoded at the same time: enough to hide latency, too few to crowd out."""
 
+Plane = tuple[int, int]
+"""Focal plane and time point."""
+FIRST_PLANE = (0, 0)
 
 Place = Callable[[TileIndex, NDArray[np.uint8]], None]
 
 
-def covering(level: Level, number: int, rectangle: Rectangle) -> list[TileIndex]:
-    """The tiles of a level that touch a rectangle, row by row."""
+def covering(level: Level, number: int, rectangle: Rectangle, plane: Plane = FIRST_PLANE) -> list[TileIndex]:
+    """The tiles of a plane of a level that touch a rectangle, row by row."""
     width, height = level.tile_size
     first_column, first_row = max(0, rectangle.left // width), max(0, rectangle.top // height)
     last_column = min(level.columns, -(-(rectangle.left + rectangle.width) // width))
     last_row = min(level.rows, -(-(rectangle.top + rectangle.height) // height))
     return [
-        TileIndex(number, column, row)
+        TileIndex(number, column, row, *plane)
         for row in range(first_row, last_row)
         for column in range(first_column, last_column)
     ]
@@ -40,9 +44,10 @@ async def for_each_tile(
     workers: RenderWorkers,
     indices: list[TileIndex],
     place: Callable[[TileIndex, NDArray[np.uint8]], None],
+    styles: Sequence[ChannelStyle] = (),
 ) -> None:
     """Call ``place`` with the display pixels (height, width, 3) of each tile, in any order, in a render thread."""
-    await for_each_read(slide, workers, indices, lambda index, tile: place(index, to_display(tile)))
+    await for_each_read(slide, workers, indices, lambda index, tile: place(index, to_display(tile, styles)))
 
 
 async def for_each_read(
@@ -69,9 +74,18 @@ async def for_each_read(
 
 
 async def read_region(
-    slide: Slide, workers: RenderWorkers, number: int, rectangle: Rectangle, *, max_pixels: int
+    slide: Slide,
+    workers: RenderWorkers,
+    number: int,
+    rectangle: Rectangle,
+    *,
+    max_pixels: int,
+    plane: Plane = FIRST_PLANE,
+    styles: Sequence[ChannelStyle] = (),
 ) -> NDArray[np.uint8]:
-    """Display pixels (height, width, 3) of a rectangle of level ``number``; white where it leaves the level.
+    """Display pixels (height, width, 3) of a rectangle of level ``number`` in a plane.
+
+    White where it leaves the level, black there when drawn in ``styles``.
 
     Raises LimitExceeded above ``max_pixels`` before anything is read or allocated.
     """
@@ -84,12 +98,13 @@ async def read_region(
             value=pixels,
         )
     level = await slide.level(number)
-    canvas = np.full((rectangle.height, rectangle.width, 3), 255, np.uint8)
+    canvas = np.full((rectangle.height, rectangle.width, 3), 0 if styles else 255, np.uint8)
 
-    def place(index: TileIndex, pixels: NDArray[np.uint8]) -> None:
-        paste(canvas, rectangle, pixels, index, level)
+    def place(at: TileIndex, pixels: NDArray[np.uint8]) -> None:
+        paste(canvas, rectangle, pixels, at, level)
 
-    await for_each_tile(slide, workers, covering(level, number, rectangle), place)
+    indices = covering(level, number, rectangle, plane)
+    await for_each_tile(slide, workers, indices, place, styles)
     return canvas
 
 

@@ -6,31 +6,40 @@ ETag in every process. Work on one answer is shared by all who ask for it at the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microtome.caching import Cache, Flights
-from microtome.errors import LimitExceeded
+from microtome.errors import LimitExceeded, NotFound
+from microtome.formats.threads import check_planes
 from microtome.model import EncodedTile, Level, Raster, Rectangle, Size, SlideInfo, SlideRecord, TileIndex
 from microtome.pixels import resample
+from microtome.pixels.channels import ChannelStyle
 from microtome.pixels.color import IccTransform, Intent
 from microtome.pixels.options import RenderOptions
 from microtome.pixels.render import is_untouched, render
+from microtome.pixels.styles import AskedStyle, ChannelLook, looks, needs_styles, resolved
 from microtome.telemetry import Counters
 from microtome.tiles.answer import ImageAnswer, tile_key
 from microtome.tiles.cache import TileCache
 from microtome.tiles.pool import OpenSlide, SlidePool
-from microtome.tiles.region import covering, for_each_tile, read_region
+from microtome.tiles.raster import read_raster
+from microtome.tiles.region import FIRST_PLANE, Plane, covering, for_each_tile, read_region
 from microtome.tiles.schemes import DeepZoom
 from microtome.tiles.workers import RenderWorkers
 
 T = TypeVar("T")
 
 _TRANSFORMS_BUDGET = 256 << 20
+_LOOKS_BUDGET = 32 << 20
+_LOOK_BYTES = 4096
+"""What is kept about a channel: mostly its histogram."""
+_JUDGED_SIDE = 1024
+"""The middle of the coarsest level, so many px wide and high, tells how channels look best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,9 @@ class TileService:
         self.limits = limits or RenderLimits()
         self.counters = counters or Counters()
         self._flights: Flights[str, EncodedTile] = Flights()
+        self._appearance: Cache[str, tuple[ChannelLook, ...]] = Cache(
+            _LOOKS_BUDGET, weigh=lambda found: _LOOK_BYTES * (1 + len(found))
+        )
         self._transforms: Cache[str, IccTransform] = Cache(_TRANSFORMS_BUDGET, weigh=lambda transform: transform.nbytes)
 
     async def info(self, record: SlideRecord) -> SlideInfo:
@@ -100,6 +112,7 @@ class TileService:
         async def work(entry: OpenSlide) -> ImageAnswer:
             level = await entry.slide.level(index.level)
             level.check_tile(index)
+            check_planes(await entry.slide.info(), index)
             entry.ahead.learn(index.level, level)
             entry.ahead.visit(index)
             digest = tile_key(record.handle, entry.version, index, options)
@@ -108,16 +121,60 @@ class TileService:
         return await self.pool.run(record, work)
 
     async def _tile(self, entry: OpenSlide, index: TileIndex, options: RenderOptions) -> EncodedTile:
-        tile = await entry.slide.read_tile(index)
-        return await self._rendered(entry, tile, options)
+        styles = await self.styles(entry, options.styles)
+        return await self._rendered(entry, await entry.slide.read_tile(index), options, styles)
 
-    async def _rendered(self, entry: OpenSlide, tile: EncodedTile | Raster, options: RenderOptions) -> EncodedTile:
-        if isinstance(tile, EncodedTile) and is_untouched(tile, options):
+    async def _rendered(
+        self,
+        entry: OpenSlide,
+        tile: EncodedTile | Raster,
+        options: RenderOptions,
+        styles: Sequence[ChannelStyle] = (),
+    ) -> EncodedTile:
+        if isinstance(tile, EncodedTile) and (is_vector(tile) or (not styles and is_untouched(tile, options))):
             self.counters.add("tiles.untouched")
             return tile
-        transform = await self.transform(entry) if options.to_srgb else None
+        transform = await self._transform(entry, options)
         self.counters.add("tiles.rendered")
-        return await self.workers.run(lambda: render(tile, options, transform))
+        return await self.workers.run(lambda: render(tile, options, transform, styles))
+
+    async def _transform(self, entry: OpenSlide, options: RenderOptions) -> IccTransform | None:
+        return None if options.intent is None else await self.transform(entry, options.intent)
+
+    async def looks(self, record: SlideRecord) -> tuple[SlideInfo, tuple[ChannelLook, ...], str]:
+        """The facts of a slide, how each of its channels looks best, and the ETag of its version."""
+
+        async def work(entry: OpenSlide) -> tuple[SlideInfo, tuple[ChannelLook, ...], str]:
+            return await entry.slide.info(), await self._looks(entry), entry.version
+
+        return await self.pool.run(record, work)
+
+    async def _looks(self, entry: OpenSlide) -> tuple[ChannelLook, ...]:
+        """Judged once for each slide, by its coarsest level."""
+        key = f"{entry.record.handle}\0{entry.version}"
+        return await self._appearance.get_or_compute(key, lambda: self._judged(entry))
+
+    async def _judged(self, entry: OpenSlide) -> tuple[ChannelLook, ...]:
+        info = await entry.slide.info()
+        if not info.channels:
+            return ()
+        number = max(range(len(info.levels)), key=lambda each: info.levels[each].downsample)
+        width, height = info.levels[number].size
+        side = _JUDGED_SIDE
+        middle = Rectangle(
+            max(0, (width - side) // 2), max(0, (height - side) // 2), min(width, side), min(height, side)
+        )
+        index = TileIndex(number, 0, 0, info.focal_planes // 2, 0)
+        raster = await read_raster(
+            entry.slide, self.workers, index, middle, (0, 0, 0), max_pixels=self.limits.region_pixels
+        )
+        return await self.workers.run(lambda: looks(raster.array, info.channels))
+
+    async def styles(self, entry: OpenSlide, asked: Sequence[AskedStyle]) -> tuple[ChannelStyle, ...]:
+        """How the channels of a slide are drawn; nothing for colour slides of which nothing was asked."""
+        if not asked and not needs_styles(await entry.slide.info()):
+            return ()
+        return resolved(asked, await self._looks(entry))
 
     async def transform(self, entry: OpenSlide, intent: Intent = "perceptual") -> IccTransform | None:
         """From the slide's colours to sRGB, built once for each slide and intent; None without a profile."""
@@ -153,23 +210,26 @@ class TileService:
         level = await entry.slide.level(0)
         return DeepZoom(level.size, level.tile_size.width)
 
-    async def deep_zoom_tile(
-        self, record: SlideRecord, level: int, column: int, row: int, options: RenderOptions
-    ) -> ImageAnswer:
-        """A Deep Zoom tile, cropped at the edges. The stored tile where the pyramids coincide."""
+    async def deep_zoom_tile(self, record: SlideRecord, index: TileIndex, options: RenderOptions) -> ImageAnswer:
+        """A Deep Zoom tile, cropped at the edges; ``index.level`` counts as Deep Zoom does, from 1 x 1 px up.
+
+        The stored tile where the pyramids coincide.
+        """
 
         async def work(entry: OpenSlide) -> ImageAnswer:
             scheme = await self._deep_zoom(entry)
-            target = scheme.tile(level, column, row)
-            digest = tile_key(f"{record.handle}\0dz", entry.version, TileIndex(level, column, row), options)
+            target = scheme.tile(index.level, index.column, index.row)
+            check_planes(await entry.slide.info(), index)
+            digest = tile_key(f"{record.handle}\0dz", entry.version, index, options)
+            downsample, plane = scheme.downsample(index.level), (index.z, index.t)
             return await self.answer(
-                entry, digest, lambda: self._deep_zoom_tile(entry, scheme.downsample(level), target, options)
+                entry, digest, lambda: self._deep_zoom_tile(entry, downsample, target, options, plane)
             )
 
         return await self.pool.run(record, work)
 
     async def _deep_zoom_tile(
-        self, entry: OpenSlide, downsample: int, target: Rectangle, options: RenderOptions
+        self, entry: OpenSlide, downsample: int, target: Rectangle, options: RenderOptions, plane: Plane
     ) -> EncodedTile:
         info = await entry.slide.info()
         number = nearest_level(info.levels, downsample)
@@ -177,51 +237,69 @@ class TileService:
         scale = downsample / native.downsample
         index = _coinciding(native, number, scale, target)
         if index is not None:
-            return await self._tile(entry, index, options)
+            return await self._tile(entry, index._replace(z=plane[0], t=plane[1]), options)
         left, top = int(target.left * scale), int(target.top * scale)
         right = min(native.size.width, max(left + 1, round((target.left + target.width) * scale)))
         bottom = min(native.size.height, max(top + 1, round((target.top + target.height) * scale)))
         left, top = min(left, right - 1), min(top, bottom - 1)
+        styles = await self.styles(entry, options.styles)
         pixels = await read_region(
             entry.slide,
             self.workers,
             number,
             Rectangle(left, top, right - left, bottom - top),
             max_pixels=self.limits.region_pixels,
+            plane=plane,
+            styles=styles,
         )
-        return await self._encode(entry, pixels, Size(target.width, target.height), options)
+        return await self._encode(entry, pixels, Size(target.width, target.height), options, drawn=bool(styles))
 
     async def _encode(
-        self, entry: OpenSlide, pixels: NDArray[np.uint8], size: Size, options: RenderOptions
+        self, entry: OpenSlide, pixels: NDArray[np.uint8], size: Size, options: RenderOptions, *, drawn: bool
     ) -> EncodedTile:
-        transform = await self.transform(entry) if options.to_srgb else None
+        transform = None if drawn else await self._transform(entry, options)
         return await self.workers.run(
             lambda: render(Raster(resample.resize(pixels, size), ("R", "G", "B")), options, transform)
         )
 
     # -- thumbnails and associated images ----------------------------------------------------------------------------
 
-    async def thumbnail(self, record: SlideRecord, max_size: int, options: RenderOptions) -> ImageAnswer:
+    async def thumbnail(
+        self, record: SlideRecord, max_size: int, options: RenderOptions, plane: Plane = FIRST_PLANE
+    ) -> ImageAnswer:
         """The whole slide with its long side ``max_size`` px, from the nearest finer level, in one resampling."""
 
         async def work(entry: OpenSlide) -> ImageAnswer:
-            digest = tile_key(f"{record.handle}\0thumbnail", entry.version, TileIndex(max_size, 0, 0), options)
-            return await self.answer(entry, digest, lambda: self._thumbnail(entry, max_size, options))
+            index = TileIndex(max_size, 0, 0, *plane)
+            check_planes(await entry.slide.info(), index)
+            digest = tile_key(f"{record.handle}\0thumbnail", entry.version, index, options)
+            return await self.answer(entry, digest, lambda: self._thumbnail(entry, max_size, options, plane))
 
         return await self.pool.run(record, work)
 
-    async def _thumbnail(self, entry: OpenSlide, max_size: int, options: RenderOptions) -> EncodedTile:
+    async def _thumbnail(self, entry: OpenSlide, max_size: int, options: RenderOptions, plane: Plane) -> EncodedTile:
         info = await entry.slide.info()
+        if not info.channels:
+            raise NotFound("thumbnail of the vector tile set", entry.record.id)
         longest = max(info.size)
         size = Size(*(max(1, round(side * max_size / longest)) for side in info.size))
         number = nearest_level(info.levels, longest / max_size)
-        pixels = await self.reduced(entry, info.levels[number], number, size)
-        return await self._encode(entry, pixels, size, options)
+        styles = await self.styles(entry, options.styles)
+        pixels = await self.reduced(entry, info.levels[number], number, size, plane, styles)
+        return await self._encode(entry, pixels, size, options, drawn=bool(styles))
 
-    async def reduced(self, entry: OpenSlide, level: Level, number: int, size: Size) -> NDArray[np.uint8]:
+    async def reduced(
+        self,
+        entry: OpenSlide,
+        level: Level,
+        number: int,
+        size: Size,
+        plane: Plane = FIRST_PLANE,
+        styles: Sequence[ChannelStyle] = (),
+    ) -> NDArray[np.uint8]:
         """A whole level, box-averaged tile by tile to at least twice ``size``: bounded memory whatever the level."""
         whole = Rectangle(0, 0, *level.size)
-        indices = covering(level, number, whole)
+        indices = covering(level, number, whole, plane)
         if len(indices) > self.limits.thumbnail_tiles:
             raise LimitExceeded(
                 f"A thumbnail of this slide would need all {len(indices)} tiles of its smallest level; the limit is"
@@ -231,7 +309,15 @@ class TileService:
             )
         factor = max(1, min(level.size.width // size.width, level.size.height // size.height) // 2)
         if factor == 1:
-            return await read_region(entry.slide, self.workers, number, whole, max_pixels=self.limits.region_pixels)
+            return await read_region(
+                entry.slide,
+                self.workers,
+                number,
+                whole,
+                max_pixels=self.limits.region_pixels,
+                plane=plane,
+                styles=styles,
+            )
         width, height = level.tile_size
         # Only a factor that divides the tile keeps the samples of neighbouring tiles on one grid.
         while width % factor or height % factor:
@@ -245,7 +331,7 @@ class TileService:
             y, x = top // factor, left // factor
             canvas[y : y + small.shape[0], x : x + small.shape[1]] = small
 
-        await for_each_tile(entry.slide, self.workers, indices, place)
+        await for_each_tile(entry.slide, self.workers, indices, place, styles)
         return canvas
 
     async def associated(self, record: SlideRecord, name: str, options: RenderOptions) -> ImageAnswer:
@@ -255,7 +341,7 @@ class TileService:
             digest = tile_key(f"{record.handle}\0associated {name}", entry.version, TileIndex(0, 0, 0), options)
 
             async def compute() -> EncodedTile:
-                return await self._rendered(entry, await entry.slide.read_associated(name), options)
+                return await self._rendered(entry, await entry.slide.read_associated(name), replace(options, styles=()))
 
             return await self.answer(entry, digest, compute)
 
@@ -266,6 +352,11 @@ class TileService:
         await self.pool.close()
         self.workers.close()
         self.cache.close()
+
+
+def is_vector(tile: EncodedTile) -> bool:
+    """Whether a tile is no picture at all."""
+    return not tile.media_type.startswith("image/")
 
 
 def nearest_level(levels: tuple[Level, ...], downsample: float) -> int:

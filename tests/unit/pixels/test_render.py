@@ -92,7 +92,7 @@ def test_jpeg_of_quality_80_is_the_default() -> None:
         (RenderOptions(), True),
         (RenderOptions(quality=10), True),
         (RenderOptions(allow_stored=False), False),
-        (RenderOptions(to_srgb=True), False),
+        (RenderOptions(intent="perceptual"), False),
         (RenderOptions("image/png"), False),
     ],
 )
@@ -111,7 +111,7 @@ def test_stored_bytes_are_kept_where_they_will_do(options: RenderOptions, untouc
 
 
 def test_a_transform_is_applied_to_colour_and_not_to_grey() -> None:
-    options = RenderOptions("image/png", to_srgb=True)
+    options = RenderOptions("image/png", intent="perceptual")
     np.testing.assert_array_equal(seen(render(raster(RGB), options, INVERTED)), 255 - RGB)
     np.testing.assert_array_equal(seen(render(stored("image/png"), options, INVERTED)), 255 - RGB)
     np.testing.assert_array_equal(seen(render(raster(RGB), options)), RGB)
@@ -166,4 +166,4 @@ def test_the_display_always_has_three_channels() -> None:
 
 
 def test_options_are_a_key() -> None:
-    assert len({RenderOptions(), RenderOptions(), RenderOptions(quality=79), RenderOptions(to_srgb=True)}) == 3
+    assert len({RenderOptions(), RenderOptions(), RenderOptions(quality=79), RenderOptions(intent="perceptual")}) == 3

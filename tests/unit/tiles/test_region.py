@@ -393,7 +393,7 @@ async def test_a_deep_zoom_tile_is_read_from_the_nearest_finer_level(level: int,
         assert (scheme.size, scheme.tile_size, scheme.max_level) == (Size(300, 200), TILE, 9)
         size = scheme.level_size(level)
         for column in range(-(-size.width // TILE)):
-            answer = await it.service.deep_zoom_tile(RECORD, level, column, 0, PNG)
+            answer = await it.service.deep_zoom_tile(RECORD, TileIndex(level, column, 0), PNG)
             width, height = min(TILE, size.width - column * TILE), min(TILE, size.height)
             assert answer.image.size == (width, height)
             assert pixels(answer).shape == (height, width, 3)
@@ -407,26 +407,30 @@ async def test_deep_zoom_tiles_of_a_stored_level_have_its_very_pixels(level: int
         whole = np.zeros((height, width, 3), np.uint8)
         for row in range(-(-height // TILE)):
             for column in range(-(-width // TILE)):
-                part = pixels(await it.service.deep_zoom_tile(RECORD, level, column, row, PNG))
+                part = pixels(await it.service.deep_zoom_tile(RECORD, TileIndex(level, column, row), PNG))
                 whole[row * TILE : row * TILE + part.shape[0], column * TILE : column * TILE + part.shape[1]] = part
         np.testing.assert_array_equal(whole, PYRAMID[native])
 
 
 async def test_a_deep_zoom_tile_that_is_a_stored_tile_is_that_tile() -> None:
     async with house(tiff(noise(70, 100, 1), compression="jpeg")) as it:
-        answer = await it.service.deep_zoom_tile(RECORD, 7, 1, 0, JPEG)
+        answer = await it.service.deep_zoom_tile(RECORD, TileIndex(7, 1, 0), JPEG)
         assert answer.image == await it.slide.slide.read_tile(TileIndex(0, 1, 0))
         assert it.counters.get("tiles.rendered") == 0
-        edge = await it.service.deep_zoom_tile(RECORD, 7, 3, 2, JPEG)  # stored with padding, answered without
+        edge = await it.service.deep_zoom_tile(
+            RECORD, TileIndex(7, 3, 2), JPEG
+        )  # stored with padding, answered without
         assert edge.image.size == (100 - 3 * TILE, 70 - 2 * TILE)
 
 
 async def test_deep_zoom_tiles_are_shared_and_cached_apart_from_native_ones() -> None:
     async with house() as it:
-        answers = await asyncio.gather(*(it.service.deep_zoom_tile(RECORD, 7, 0, 0, PNG) for _ in range(ASKERS)))
+        answers = await asyncio.gather(
+            *(it.service.deep_zoom_tile(RECORD, TileIndex(7, 0, 0), PNG) for _ in range(ASKERS))
+        )
         assert len(it.slide.reads) == 1
         assert len({answer.etag for answer in answers}) == 1
-        assert (await it.service.deep_zoom_tile(RECORD, 7, 0, 0, PNG)).cache_hit
+        assert (await it.service.deep_zoom_tile(RECORD, TileIndex(7, 0, 0), PNG)).cache_hit
         assert (await it.tile()).etag != answers[0].etag
 
 
@@ -439,7 +443,7 @@ async def test_deep_zoom_refuses_what_does_not_exist() -> None:
             ((7, 0, -1), "tile"),
         ]:
             with pytest.raises(InvalidRequest) as caught:
-                await it.service.deep_zoom_tile(RECORD, *place, PNG)
+                await it.service.deep_zoom_tile(RECORD, TileIndex(*place), PNG)
             assert caught.value.parameter == parameter
         assert it.slide.reads == []
 

@@ -64,7 +64,13 @@ async def test_the_second_time_it_comes_out_of_the_cache() -> None:
 
 async def test_another_rendering_is_another_answer() -> None:
     async with house() as it:
-        wishes = [PNG, JPEG, RenderOptions(quality=81), RenderOptions(allow_stored=False), RenderOptions(to_srgb=True)]
+        wishes = [
+            PNG,
+            JPEG,
+            RenderOptions(quality=81),
+            RenderOptions(allow_stored=False),
+            RenderOptions(intent="perceptual"),
+        ]
         answers = [await it.tile(options=options) for options in wishes]
         assert len({answer.etag for answer in answers}) == len(wishes)
         assert len(it.slide.reads) == len(wishes)
@@ -178,7 +184,7 @@ async def test_peek_gives_nothing_that_needs_work_or_does_not_exist() -> None:
         await it.service.info(RECORD)
         for index in (TileIndex(0, 9, 0), TileIndex(5, 0, 0), TileIndex(-1, 0, 0), TileIndex(0, -1, -1)):
             assert it.service.peek_tile(RECORD, index, JPEG) is None
-        for options in (PNG, RenderOptions(allow_stored=False), RenderOptions(to_srgb=True)):
+        for options in (PNG, RenderOptions(allow_stored=False), RenderOptions(intent="perceptual")):
             assert it.service.peek_tile(RECORD, ORIGIN, options) is None
         rendered = await it.tile(options=PNG)
         assert it.service.peek_tile(RECORD, ORIGIN, PNG) == rendered._replace(cache_hit=True)

@@ -6,8 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from microtome.api.raw import U32, U64
+from microtome.pixels.color import Intent
+from microtome.pixels.styles import STYLES_HELP
 
 _TEXT = {"type": "string"}
+INTENTS: dict[str, Intent | None] = {
+    "none": None,
+    "srgb": "perceptual",
+    "perceptual": "perceptual",
+    "relative_colorimetric": "relative_colorimetric",
+    "saturation": "saturation",
+    "absolute_colorimetric": "absolute_colorimetric",
+}
+LOOK = ("quality", "icc", "channels", "z", "t")
+"""What says how a picture looks."""
 
 
 def _whole(largest: int) -> dict[str, Any]:
@@ -30,8 +42,19 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "path": {"schema": _TEXT, "description": "Path of the file"},
     "quality": {"schema": {"type": "integer", "minimum": 1, "maximum": 100}, "description": "Quality, 1 to 100"},
     "icc": {
-        "schema": {**_TEXT, "enum": ["none", "srgb"]},
-        "description": "`srgb` converts through the slide's ICC profile",
+        "schema": {**_TEXT, "enum": list(INTENTS)},
+        "description": "Converts to sRGB through the slide's ICC profile with this intent; `srgb` is perceptual",
+    },
+    "channels": {
+        "schema": {**_TEXT, "pattern": r"^[0-9]{1,4}(:[0-9a-fA-F.:-]*)?(,[0-9]{1,4}(:[0-9a-fA-F.:-]*)?)*$"},
+        "description": f"Channels to draw: {STYLES_HELP}",
+    },
+    "z": {"schema": _whole(U32), "description": "Focal plane, from 0"},
+    "t": {"schema": _whole(U32), "description": "Time point, from 0"},
+    "zoom": {"schema": _whole(U32), "description": "Zoom of the set of vector tiles"},
+    "vector_filename": {
+        "schema": {**_TEXT, "pattern": r"^[0-9]{1,9}\.(mvt|pbf|json|geojson)$"},
+        "description": "`{y}.mvt`: row of the tile, from the top",
     },
     "max_size": {"schema": _whole(U32), "description": "Longest side in px, 64 to 2048"},
     "limit": {"schema": _whole(U32), "description": "Slides of a page, 1 to 1000"},
@@ -43,6 +66,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "ct": {"schema": _TEXT, "description": "Catalogue token, for listing and for every slide, hexadecimal"},
     "exp": {"schema": _whole(U64), "description": "Expiry, unix time in s"},
 }
+_SHORTER = {"deep_zoom_filename": "filename", "vector_filename": "filename"}
 _ERROR = {
     "application/json": {
         "schema": {
@@ -83,7 +107,12 @@ class Operation:
         signed = ("sig", "vt", "ct", "exp") if self.path and self.fails else ()
         return [
             *(
-                {"name": name.removeprefix("deep_zoom_"), "in": "path", "required": True, **_PARAMETERS[name]}
+                {
+                    "name": _SHORTER.get(name, name),
+                    "in": "path",
+                    "required": True,
+                    **_PARAMETERS[name],
+                }
                 for name in self.path
             ),
             *({"name": name, "in": "query", "required": False, **_PARAMETERS[name]} for name in (*self.query, *signed)),
@@ -115,7 +144,7 @@ OPERATIONS: dict[str, Operation] = {
         "tile",
         "A tile of a native level",
         _JPEG,
-        ("quality", "icc"),
+        LOOK,
         ("slide_id", "level", "x", "filename"),
         "Level 0 is full resolution. Edge tiles keep their padding. At the default quality a stored JPEG tile is"
         " answered as it is stored.",
@@ -129,14 +158,31 @@ OPERATIONS: dict[str, Operation] = {
         "dzi_tile",
         "A Deep Zoom tile",
         ("image/jpeg", "image/png", "image/webp"),
-        ("quality", "icc"),
+        LOOK,
         ("slide_id", "level", "deep_zoom_filename"),
     ),
     "/slides/{slide_id}/thumbnail": Operation(
-        "thumbnail", "The whole slide in one picture", _JPEG, ("max_size", "quality", "icc"), _ID
+        "thumbnail", "The whole slide in one picture", _JPEG, ("max_size", *LOOK), _ID
     ),
     "/slides/{slide_id}/associated/{name}": Operation(
         "associated", "A picture beside the slide", _JPEG, ("quality", "icc"), ("slide_id", "name")
+    ),
+    "/slides/{slide_id}/channels": Operation(
+        "channels",
+        "The channels of a slide",
+        ("application/json",),
+        path=_ID,
+        description="How each channel looks best, and its histogram; empty for colour slides.",
+    ),
+    "/slides/{slide_id}/tilejson": Operation(
+        "tilejson", "TileJSON of a set of vector tiles", ("application/json",), path=_ID
+    ),
+    "/slides/{slide_id}/vector/{zoom}/{x}/{filename}": Operation(
+        "vector_tile",
+        "A vector tile",
+        ("application/vnd.mapbox-vector-tile", "application/geo+json", "application/json"),
+        path=("slide_id", "zoom", "x", "vector_filename"),
+        description="As it is stored; the type is the one of its content whatever the name says.",
     ),
     "/slides/{slide_id}/icc": Operation("icc", "The ICC profile", ("application/vnd.iccprofile",), path=_ID),
 }

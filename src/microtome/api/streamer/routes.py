@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable
 from itertools import product
 from typing import Any
+from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from fastapi import APIRouter, FastAPI
@@ -13,19 +14,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from microtome.api import conditional, errors
+from microtome.api import compression, conditional, errors
 from microtome.api.cors import CorsMiddleware
 from microtome.api.disconnect import ClientGone, unless_gone
 from microtome.api.express.prepared import Express
 from microtome.api.raw import U8, U32, U64, BadText, Query, RawRoute, raw_path, segment, whole_number
-from microtome.api.streamer import openapi
+from microtome.api.streamer import documents, openapi
 from microtome.api.streamer.context import Headers, StreamerContext
 from microtome.api.streamer.express import ShortWay, StreamerExpress, TileRequests
 from microtome.api.streamer.image import image_headers, not_modified_headers, quoted
 from microtome.auth.base import PUBLIC, Grant
 from microtome.errors import CorruptData, InvalidRequest, MicrotomeError, NotFound, Unauthenticated
+from microtome.formats.vector import level_of_zoom, tilejson
 from microtome.model import SlideRecord, TileIndex
 from microtome.pixels.options import OutputType, RenderOptions
+from microtome.pixels.styles import parse_styles
 from microtome.tiles.answer import ImageAnswer
 
 _CREDENTIALS = frozenset({"sig", "exp"})
@@ -108,6 +111,11 @@ def _answer(body: bytes, headers: Headers, status: int = 200) -> Response:
     return response
 
 
+def _plane(query: Query) -> tuple[int, int]:
+    """Focal plane and time point."""
+    return query.number("z", U32) or 0, query.number("t", U32) or 0
+
+
 class _Handlers:
     """One method for each operation of ``openapi.OPERATIONS``."""
 
@@ -135,10 +143,17 @@ class _Handlers:
             quality = default
         if not 1 <= quality <= 100:
             raise InvalidRequest(f"Quality {quality} is outside of 1-100", parameter="quality")
-        icc = query.text("icc")
-        if icc not in {None, "none", "srgb"}:
-            raise InvalidRequest("Parameter icc must be none or srgb", parameter="icc")
-        return RenderOptions(media_type, quality, allow_stored=quality == default, to_srgb=icc == "srgb")
+        icc = query.text("icc") or "none"
+        if icc not in openapi.INTENTS:
+            raise InvalidRequest(f"Parameter icc must be one of {', '.join(openapi.INTENTS)}", parameter="icc")
+        channels = query.text("channels")
+        return RenderOptions(
+            media_type,
+            quality,
+            allow_stored=quality == default,
+            intent=openapi.INTENTS[icc],
+            styles=() if channels is None else parse_styles(channels),
+        )
 
     def _image(
         self, request: Request, answer: ImageAnswer, quality: int, grant: Grant, extra: Headers | None = None
@@ -173,7 +188,7 @@ class _Handlers:
         record, grant = self._slide(request)
         level = whole_number(segment(request, "level"), "level", U64)
         column = whole_number(segment(request, "x"), "x", U32)
-        query = self._query(request, "quality", "icc")
+        query = self._query(request, *openapi.LOOK)
         name = segment(request, "filename")
         try:
             row = whole_number(name.removesuffix(".jpg"), "y", U32)
@@ -183,7 +198,7 @@ class _Handlers:
                 parameter="tile",
             ) from None
         options = self._options(query)
-        index = TileIndex(level, column, row)
+        index = TileIndex(level, column, row, *_plane(query))
         answer = await unless_gone(request.receive, self._tile(record, index, options))
         return self._image(request, answer, options.quality, grant)
 
@@ -240,26 +255,27 @@ class _Handlers:
         level = whole_number(segment(request, "level"), "level", U32)
         place, dot, suffix = segment(request, "filename").rpartition(".")
         column, underscore, row = place.partition("_")
-        query = self._query(request, "quality", "icc")
+        query = self._query(request, *openapi.LOOK)
         if not dot or not underscore or suffix not in _MEDIA:
             raise NotFound("tile", segment(request, "filename")[:100])
         options = self._options(query, _MEDIA[suffix])
         place_of_tile = level, whole_number(column, "column", U32), whole_number(row, "row", U32)
-        answer = await unless_gone(
-            request.receive, self._context.service.deep_zoom_tile(record, *place_of_tile, options)
-        )
+        index = TileIndex(*place_of_tile, *_plane(query))
+        answer = await unless_gone(request.receive, self._context.service.deep_zoom_tile(record, index, options))
         return self._image(request, answer, options.quality, grant)
 
     async def thumbnail(self, request: Request) -> Response:
         """The whole slide in one picture."""
         record, grant = self._slide(request)
-        query = self._query(request, "max_size", "quality", "icc")
+        query = self._query(request, "max_size", *openapi.LOOK)
         asked = query.number("max_size", U32)
         low, high = THUMBNAIL_SIDES
         asked = 512 if asked is None else asked
         used = min(max(asked, low), high)
         options = self._options(query)
-        answer = await unless_gone(request.receive, self._context.service.thumbnail(record, used, options))
+        answer = await unless_gone(
+            request.receive, self._context.service.thumbnail(record, used, options, _plane(query))
+        )
         clamped: Headers = [
             (b"x-thumbnail-size-clamped", b"true"),
             (b"x-thumbnail-requested-size", b"%d" % asked),
@@ -275,6 +291,53 @@ class _Handlers:
         name = segment(request, "name")
         answer = await unless_gone(request.receive, self._context.service.associated(record, name, options))
         return self._image(request, answer, options.quality, grant)
+
+    async def channels(self, request: Request) -> Response:
+        """The channels of a slide: how they look best, and their histograms."""
+        record, grant = self._slide(request)
+        info, looks, version = await unless_gone(request.receive, self._context.service.looks(record))
+        body = _encoded(documents.channels(info, looks))
+        return self._document(request, body, "application/json", f"{version}-channels", grant, kept=True)
+
+    async def tilejson(self, request: Request) -> Response:
+        """TileJSON of a set of vector tiles."""
+        record, grant = self._slide(request)
+        info, version = await unless_gone(request.receive, self._context.service.versioned_info(record))
+        if info.channels:
+            raise NotFound("vector tiles of slide", record.id)
+        place = f"{self._context.root_path}/slides/{quote(record.id, safe='')}/vector/{{z}}/{{x}}/{{y}}.mvt"
+        body = _encoded(tilejson(info, place))
+        return self._document(request, body, "application/json", f"{version}-tilejson", grant, kept=True)
+
+    async def vector_tile(self, request: Request) -> Response:
+        """A vector tile, as it is stored."""
+        record, grant = self._slide(request)
+        zoom, column = (whole_number(segment(request, name), name, U32) for name in ("zoom", "x"))
+        name = segment(request, "filename")
+        row = whole_number(name.partition(".")[0], "y", U32)
+        self._query(request)
+
+        async def work() -> ImageAnswer:
+            info = await self._context.service.info(record)
+            level = None if info.channels else level_of_zoom(info, zoom)
+            if level is None:
+                raise NotFound("zoom", f"{zoom} of {record.id}")
+            return await self._context.service.tile(record, TileIndex(level, column, row), RenderOptions())
+
+        answer = await unless_gone(request.receive, work())
+        payload = compression.payload(answer.image, request.headers.get("accept-encoding", ""))
+        tag = quoted(answer.etag + payload.suffix)
+        if conditional.matches(_if_none_match(request), tag):
+            return _answer(b"", not_modified_headers(self._context, tag, grant), 304)
+        headers: Headers = [
+            (b"content-type", answer.image.media_type.encode()),
+            (b"cache-control", self._context.cache_control(grant)),
+            (b"etag", tag),
+            (b"vary", b"accept-encoding"),
+            (b"x-content-type-options", b"nosniff"),
+            (b"content-length", b"%d" % len(payload.data)),
+        ]
+        return _answer(payload.data, headers + ([(b"content-encoding", b"gzip")] if payload.suffix else []))
 
     async def icc(self, request: Request) -> Response:
         """The ICC profile as stored."""

@@ -18,7 +18,7 @@ from microtome.errors import InvalidRequest
 from microtome.model import EncodedTile
 from microtome.pixels import images
 from microtome.tiles.answer import ImageAnswer, key_of
-from microtome.tiles.pictures import is_vector
+from microtome.tiles.service import is_vector
 
 COMPRESS_FROM = 1000
 """Shorter texts gain nothing."""

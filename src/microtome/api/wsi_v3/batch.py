@@ -34,7 +34,7 @@ from microtome.errors import Forbidden, InvalidRequest, LimitExceeded, Microtome
 from microtome.model import TileIndex
 from microtome.pixels import images
 from microtome.tiles.answer import ImageAnswer
-from microtome.tiles.pictures import is_vector
+from microtome.tiles.service import is_vector
 
 AT_ONCE = 8
 """Slides of one request that are worked on at the same time."""

@@ -13,6 +13,7 @@ from microtome.errors import InvalidRequest
 from microtome.pixels import images
 from microtome.pixels.color import Intent
 from microtome.pixels.picture import PictureOptions
+from microtome.pixels.styles import STYLES_HELP, AskedStyle, parse_styles
 
 
 async def principal(request: Request) -> Any:
@@ -92,6 +93,7 @@ class View:
     """Which plane and which channels, and what is painted beside the slide."""
 
     channels: tuple[int, ...] | None
+    styles: tuple[AskedStyle, ...]
     z: int
     t: int
     padding: tuple[int, int, int] | None
@@ -99,13 +101,15 @@ class View:
 
 def view(
     image_channels: Annotated[list[int] | None, Query(description="Channels, repeated, in this order")] = None,
+    channels: Annotated[str | None, Query(description=f"Draw channels: {STYLES_HELP}")] = None,
     z: Annotated[int, Query(ge=0, description="Focal plane")] = 0,
     t: Annotated[int, Query(ge=0, description="Time point")] = 0,
     padding_color: Annotated[str | None, Query(description="#RRGGBB, painted outside of the slide")] = None,
 ) -> View:
-    """Read it; a padding colour that makes no sense is the default one."""
-    channels = None if not image_channels else tuple(image_channels)
-    return View(channels, z, t, images.padding_color(padding_color) if padding_color else None)
+    """Read it; a padding colour that makes no sense is the default one. Raises InvalidRequest(parameter="channels")."""
+    asked = None if not image_channels else tuple(image_channels)
+    styles = parse_styles(channels) if channels else ()
+    return View(asked, styles, z, t, images.padding_color(padding_color) if padding_color else None)
 
 
 EncodingOf = Annotated[Encoding, Depends(encoding)]
@@ -126,6 +130,7 @@ def options(
         kind="jpeg" if encoding.kind is None or images.KINDS[encoding.kind].passthrough else encoding.kind,
         quality=encoding.quality,
         channels=view.channels if view else None,
+        styles=view.styles if view else (),
         intent=colour.intent if colour else None,
         strict=colour.strict if colour else False,
         padding=(view.padding if view else None) or padding,
