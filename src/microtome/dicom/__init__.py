@@ -1,0 +1,1 @@
+"""DICOM files: read, indexed, queried, retrieved. Nothing here knows HTTP."""
