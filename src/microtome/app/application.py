@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 import microtome
 from microtome.api.cors import Cors
+from microtome.api.login import LoginGate
 from microtome.api.root_path import RootPath
 from microtome.api.streamer import StreamerContext, mount_streamer
 from microtome.api.wsi_v3 import mount_wsi_v3
@@ -31,7 +32,12 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
     ``app.state.express`` answers below ASGI what needs no waiting; ``microtome.server`` hands it to the protocol.
     """
     services = build_services(settings, shared_cache=shared_cache)
-    auth: Authenticator = SignedUrls(settings.auth_secrets) if settings.auth_enabled else NoAuthentication()
+    policy = open_policy(settings)
+    # A login is for every slide: where no signatures guard the other families, they ask for it, too.
+    gated = policy is not None and policy.enabled and not settings.auth_enabled
+    auth: Authenticator = (
+        SignedUrls(settings.auth_secrets) if settings.auth_enabled else NoAuthentication(private=gated)
+    )
     context = StreamerContext(
         service=services.tiles,
         catalog=services.catalog,
@@ -44,9 +50,9 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
         frame_ancestors=settings.frame_ancestors,
         root_path=settings.root_path,
         version=microtome.__version__,
+        private=gated or auth.enabled,
     )
 
-    policy = open_policy(settings)
     mapper = LateMapper(settings, services)
 
     @asynccontextmanager
@@ -78,8 +84,10 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
     )
     app.state.services = services
     app.state.express = services.express
-    mount_streamer(app, context, services.express)
+    mount_streamer(app, context, None if gated else services.express)
     mount_wsi_v3(app, v3_context(settings, services, auth, policy, mapper), page_options(settings, auth))
+    if policy is not None and gated:
+        app.add_middleware(LoginGate, policy=policy, cors=context.cors)
     app.add_middleware(RootPath, root_path=settings.root_path)
     return app
 

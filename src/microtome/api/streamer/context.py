@@ -65,7 +65,7 @@ class Pages(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StreamerContext:
-    """Services and settings of the family."""
+    """Services and settings of the family. ``private``: pages belong to whoever asked for them."""
 
     service: TileService
     catalog: Catalog
@@ -78,6 +78,7 @@ class StreamerContext:
     frame_ancestors: str = "'self'"
     root_path: str = ""
     version: str = ""
+    private: bool = False
     wall: Callable[[], float] = field(default=time.time)
 
     def grant(self, path: bytes, query: bytes, slide_id: str | None = None) -> Grant:

@@ -18,6 +18,7 @@ from microtome.api import compression, conditional, errors
 from microtome.api.cors import CorsMiddleware
 from microtome.api.disconnect import ClientGone, unless_gone
 from microtome.api.express.prepared import Express
+from microtome.api.login import visible_to
 from microtome.api.raw import U8, U32, U64, BadText, Query, RawRoute, raw_path, segment, whole_number
 from microtome.api.streamer import documents, openapi
 from microtome.api.streamer.context import Headers, StreamerContext
@@ -39,8 +40,8 @@ PAGE_LIMIT = 1000
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def mount_streamer(app: FastAPI, context: StreamerContext, express: Express) -> None:
-    """Add the routes, their errors, CORS and the short ways to an application."""
+def mount_streamer(app: FastAPI, context: StreamerContext, express: Express | None) -> None:
+    """Add the routes, their errors, CORS and the short ways to an application; none below ASGI without ``express``."""
     handlers = _Handlers(context)
     router = APIRouter(route_class=_Route)
     for (path, operation), method in product(openapi.OPERATIONS.items(), ("GET", "HEAD")):
@@ -64,7 +65,8 @@ def mount_streamer(app: FastAPI, context: StreamerContext, express: Express) -> 
     requests = TileRequests(context)
     app.add_middleware(CorsMiddleware, cors=context.cors)
     app.add_middleware(ShortWay, context=context, requests=requests)
-    express.add(StreamerExpress(context, requests))
+    if express is not None:
+        express.add(StreamerExpress(context, requests))
 
 
 async def _plain(_: Request, error: Exception) -> Response:
@@ -224,7 +226,7 @@ class _Handlers:
                 search=query.text("search") or "",
             ),
         )
-        body: dict[str, Any] = {"slides": [record.id for record in page.slides]}
+        body: dict[str, Any] = {"slides": await visible_to(request, [record.id for record in page.slides])}
         if page.next_cursor is not None:
             body["next_cursor"] = page.next_cursor
         return _json(body)
@@ -409,7 +411,7 @@ class _Handlers:
             (b"referrer-policy", b"same-origin"),
             (b"x-content-type-options", b"nosniff"),
         ]
-        if self._context.auth.enabled:
+        if self._context.private:
             headers.append((b"cache-control", b"private, no-store"))
         return _answer(body, headers, status)
 
