@@ -132,6 +132,7 @@ def test_methods_do_not_help(guarded: Client) -> None:
 
 PRIVATE = ["/slides", "/slides/test.tif", "/slides/test.tif/dzi", "/slides/test.tif/dzi_files/11/0_0.jpg",
            "/slides/test.tif/thumbnail", "/slides/test.tif/associated/label", "/slides/test.tif/icc", TILE,
+           "/slides/test.tif/channels", "/slides/test.tif/tilejson", "/slides/test.tif/vector/0/0/0.mvt",
            "/view/test.tif"]  # fmt: skip
 PUBLIC = ["/health", "/", "/openapi.json"]
 
