@@ -93,8 +93,11 @@ class Client:
 
 @contextmanager
 def served(data: Path | str, **options: Any) -> Iterator[Client]:
-    """Serve a folder or a URL with the settings given, until the block ends."""
-    settings = Settings(data=str(data), port=0, **options)
+    """Serve a folder or a URL with the settings given, until the block ends.
+
+    DICOMweb is off unless asked for: its index would be another reader of what is counted here.
+    """
+    settings = Settings(data=str(data), port=0, **{"dicomweb": False, **options})
     listening = listen(settings)
     running: list[Server] = []
     ready = threading.Event()

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from microtome.api.express.prepared import Express
 from microtome.catalog.folder import FolderCatalog
+from microtome.catalog.kinds import Kinds, kinds_of
 from microtome.errors import InvalidRequest
+from microtome.formats.base import FormatOptions
 from microtome.formats.registry import FormatRegistry
 from microtome.settings import Settings
 from microtome.storage.base import Store
@@ -32,6 +34,7 @@ class Services:
     express: Express
     counters: Counters
     formats: FormatRegistry
+    kinds: Kinds
     copies: LocalCopies
 
 
@@ -56,6 +59,15 @@ def open_storage(settings: Settings, counters: Counters | None = None) -> Store:
     )
 
 
+def open_formats(settings: Settings) -> FormatRegistry:
+    """The formats as the settings want them. Raises InvalidRequest(parameter="isolate")."""
+    return FormatRegistry.from_entry_points(
+        dict(reversed(settings.format_priority)),
+        isolate=settings.isolate,
+        options=FormatOptions(cache_dir=settings.cache_dir),
+    )
+
+
 def build_services(settings: Settings, *, shared_cache: Path | None = None) -> Services:
     """Wire the services of one process. ``shared_cache`` is the folder of the tile cache it shares with others."""
     counters = Counters()
@@ -65,7 +77,8 @@ def build_services(settings: Settings, *, shared_cache: Path | None = None) -> S
         if shared_cache is None
         else SharedTileCache(shared_cache, settings.cache_tiles)
     )
-    formats = FormatRegistry.from_entry_points(dict(reversed(settings.format_priority)))
+    formats = open_formats(settings)
+    kinds = kinds_of(formats)
     copies = LocalCopies(settings.cache_dir, settings.local_copies)
     pool = SlidePool(
         store,
@@ -85,4 +98,4 @@ def build_services(settings: Settings, *, shared_cache: Path | None = None) -> S
         counters=counters,
     )
     express = Express(budget=settings.cache_answers)
-    return Services(store, FolderCatalog(store), tiles, express, counters, formats, copies)
+    return Services(store, FolderCatalog(store, kinds), tiles, express, counters, formats, kinds, copies)

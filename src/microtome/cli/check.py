@@ -9,15 +9,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from microtome.catalog.folder import FolderCatalog
-from microtome.cli.opening import opened_slide, opened_store
+from microtome.cli.opening import Place, opened_place
 from microtome.cli.options import Failure, load, settings_options
 from microtome.errors import MicrotomeError, NotFound
 from microtome.model import EncodedTile, TileIndex
 from microtome.pixels import codecs
 from microtome.server import logs
 from microtome.settings import Settings
-from microtome.storage.base import Store
 
 _STORAGE = ("s3_bucket", "s3_endpoint", "s3_region", "s3_anonymous", "follow_symlinks", "storage_timeout", "verbose")
 _AT_ONCE = 8
@@ -43,31 +41,31 @@ async def _check(settings: Settings, test_slide: str | None, *, list_slides: boo
     click.echo(f"✓ Place: {settings.data}")
     if settings.s3_endpoint:
         click.echo(f"✓ Endpoint: {settings.s3_endpoint}")
-    async with opened_store(settings) as store:
-        async for page in store.list():
+    async with opened_place(settings) as place:
+        async for page in place.store.list():
             click.echo(f"✓ Listing works ({'objects found' if page else 'empty'})")
             break
         else:
             click.echo("✓ Listing works (nothing is there)")
-        slides = await _slides(store) if list_slides or everything else []
+        slides = await _slides(place) if list_slides or everything else []
         if list_slides:
             click.echo("Slides:")
             for key in slides:
                 click.echo(f"  {key}")
             click.echo(f"Total: {len(slides)}")
         if test_slide is not None:
-            await _test(store, test_slide)
+            await _test(place, test_slide)
         if everything:
-            await _test_all(store, slides)
+            await _test_all(place, slides)
     click.echo("✓ All checks passed")
 
 
-async def _slides(store: Store) -> list[str]:
-    catalog, found, cursor = FolderCatalog(store), list[str](), None
+async def _slides(place: Place) -> list[str]:
+    found, cursor = list[str](), None
     console = Console(stderr=True)
     with console.status("listing") as status:
         while True:
-            page = await catalog.list(limit=1000, cursor=cursor)
+            page = await place.catalog.list(limit=1000, cursor=cursor)
             found += [record.key for record in page.slides]
             status.update(f"listing: {len(found)} slides")
             cursor = page.next_cursor
@@ -75,9 +73,9 @@ async def _slides(store: Store) -> list[str]:
                 return found
 
 
-async def _test(store: Store, key: str) -> None:
+async def _test(place: Place, key: str) -> None:
     try:
-        told = await _open(store, key)
+        told = await _open(place, key)
     except NotFound as error:
         click.echo(f"✗ Slide not found: {key}")
         raise Failure(error.message) from error
@@ -87,21 +85,21 @@ async def _test(store: Store, key: str) -> None:
     click.echo(f"✓ Slide opens: {key} ({told})")
 
 
-async def _open(store: Store, key: str) -> str:
+async def _open(place: Place, key: str) -> str:
     """Open a slide, decode a tile of its smallest level, tell what it is."""
-    stored = await store.head(key)
-    async with opened_slide(store, key) as slide:
+    async with place.opened(key) as (slide, files):
         info = await slide.info()
         number = len(info.levels) - 1
         level = info.levels[number]
-        tile = await slide.read_tile(TileIndex(number, level.columns // 2, level.rows // 2))
-        if isinstance(tile, EncodedTile):
-            await asyncio.to_thread(codecs.decode, tile)
+        if info.channels:
+            tile = await slide.read_tile(TileIndex(number, level.columns // 2, level.rows // 2))
+            if isinstance(tile, EncodedTile):
+                await asyncio.to_thread(codecs.decode, tile)
         size = info.size
-        return f"{info.format_name}, {size.width} x {size.height} px, {stored.size / 1e6:.2f} MB"
+        return f"{info.format_name}, {size.width} x {size.height} px, {files.info.size / 1e6:.2f} MB"
 
 
-async def _test_all(store: Store, slides: list[str]) -> None:
+async def _test_all(place: Place, slides: list[str]) -> None:
     broken: list[tuple[str, str]] = []
     waiting = iter(slides)
     columns = (TextColumn("checking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -111,7 +109,7 @@ async def _test_all(store: Store, slides: list[str]) -> None:
         async def worker() -> None:
             for key in waiting:
                 try:
-                    await _open(store, key)
+                    await _open(place, key)
                 except MicrotomeError as error:
                     broken.append((key, error.message))
                 progress.advance(task)

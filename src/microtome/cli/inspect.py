@@ -10,8 +10,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from microtome.cli.opening import opened_slide, opened_store, split_place
+from microtome.cli.opening import opened_place, split_place
 from microtome.cli.options import Failure, load, settings_options
+from microtome.errors import NotFound, UnsupportedFormat
 from microtome.model import SlideInfo
 
 _STORAGE = ("s3_bucket", "s3_endpoint", "s3_region", "s3_anonymous", "follow_symlinks", "storage_timeout")
@@ -25,15 +26,18 @@ _STORAGE = ("s3_bucket", "s3_endpoint", "s3_region", "s3_anonymous", "follow_sym
 def inspect(place: str, key: str | None, *, as_json: bool, **given: Any) -> None:
     """Print what a slide holds: levels, spacing, pictures beside it, properties."""
     parent, name = (place, key) if key else split_place(place)
-    if name is None:
-        raise Failure(f"{place} is no slide; name one in it with --slide KEY")
     settings = load(given, parent).settings
 
     async def facts() -> SlideInfo:
-        async with opened_store(settings) as store, opened_slide(store, name) as slide:
+        async with opened_place(settings) as opened, opened.opened(name) as (slide, _):
             return await slide.info()
 
-    info = asyncio.run(facts())
+    try:
+        info = asyncio.run(facts())
+    except (NotFound, UnsupportedFormat) as error:
+        if key or (isinstance(error, UnsupportedFormat) and error.feature != "folder of files"):
+            raise
+        raise Failure(f"{place} is no slide; name one in it with --slide KEY") from error
     described = describe(name, info)
     if as_json:
         click.echo(json.dumps(described, indent=2, ensure_ascii=False))

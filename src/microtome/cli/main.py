@@ -11,7 +11,9 @@ import click
 import microtome
 from microtome.cli.check import check
 from microtome.cli.demo import demo
+from microtome.cli.index import index
 from microtome.cli.inspect import inspect
+from microtome.cli.ohif import ohif
 from microtome.cli.options import Failure
 from microtome.cli.serve import serve
 from microtome.cli.settings import settings
@@ -60,7 +62,7 @@ def commands() -> None:
     """
 
 
-for command in (serve, demo, inspect, check, sign, settings):
+for command in (serve, demo, inspect, check, index, ohif, sign, settings):
     command.context_settings.update(_HELP)
     commands.add_command(command)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from microtome.dicom.charset import Decoder, decoder
 
@@ -20,15 +21,22 @@ _WHOLE = frozenset({"LT", "ST", "UT", "UR"})
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """Where a large value lies in its file: offset of its first byte and length in bytes. It was not read."""
+    """Where a large value lies in its file: offset of its first byte and length in bytes. It was not read.
+
+    ``word``: in a big-endian file, the bytes of one number; ``part10.read_value`` turns them. Offsets of a deflated
+    data set count in the inflated stream.
+    """
 
     offset: int
     length: int
+    word: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
-    """A data element. ``value`` holds the bytes, the items of a sequence, or where a large value lies."""
+class Element(NamedTuple):
+    """A data element. ``value`` holds the bytes, the items of a sequence, or where a large value lies.
+
+    A tuple, not a dataclass: headers are read a million at a time, and tuples are made three times as fast.
+    """
 
     tag: int
     vr: str

@@ -190,6 +190,18 @@ class Settings:
     project_pattern: str | None = _option(None, optional_text, "Regular expression whose group 1 is the project"
                                           " (iterator mapper)", ws="WSIT_PROJECT_PATTERN", group="v3")  # fmt: skip
 
+    dicomweb: bool = _option(ON, boolean, "Serve DICOMweb below /dicom", group="dicom")
+    dicom_index: str | None = _option(None, optional_text, "Index of DICOM files, a path or postgresql://...; else"
+                                      " a file in the user's cache folder", group="dicom", secret=True)  # fmt: skip
+    dicom_rescan: float = _option(300.0, duration, "How often new and changed files are looked for", unit="s",
+                                  group="dicom")  # fmt: skip
+    dicom_slides: bool = _option(ON, boolean, "Show slides of other formats as DICOM", group="dicom")
+    dicom_labels: bool = _option(ON, boolean, "Show their labels and overviews, too", group="dicom")
+    public_url: str | None = _option(None, optional_text, "Where clients reach the server, https://host; for the"
+                                     " addresses in DICOMweb answers", group="dicom")  # fmt: skip
+    ohif_dir: Path | None = _option(None, optional_path, "Folder of OHIF's files (microtome ohif install)",
+                                    group="dicom")  # fmt: skip
+
     keep_alive: float = _option(75.0, duration, "An idle connection is closed after this time", unit="s")
     shutdown_timeout: float = _option(30.0, duration, "Time for requests in flight when the server stops", unit="s")
     verbose: bool = _option(OFF, boolean, "Log more", flags=("-v",), ws="WS_DEBUG")

@@ -1,0 +1,72 @@
+"""Whole instances in another transfer syntax than they are stored in, frame by frame while they are sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+
+from microtome.api.dicomweb.context import DicomwebContext
+from microtome.dicom import build, syntaxes, transcode
+from microtome.dicom.dataset import Bulk, Dataset
+from microtome.dicom.encapsulated import END, item_of
+from microtome.dicom.image import ImageFacts
+from microtome.dicom.rows import InstanceRow
+from microtome.dicom.write import pixel_data_header, preamble, trailer
+from microtome.errors import UnsupportedFormat
+
+
+async def converted(context: DicomwebContext, row: InstanceRow, target: str) -> AsyncIterator[bytes]:
+    """The file in ``target``: explicit little-endian, native or encapsulated, one frame a fragment.
+
+    Raises UnsupportedFormat for frames that cannot be converted.
+    """
+    content = context.content(row)
+    header = await _complete(context, row)
+    if row.pixel is None:
+        yield preamble(header, target) + trailer(header)
+        return
+    facts = await context.facts(row)
+    source = row.transfer_syntax
+    native_source = not syntaxes.find(source).encapsulated
+    if native_source and facts.allocated == 1 and facts.pixels % 8:
+        raise UnsupportedFormat("Frames of single bits that share bytes cannot be sent one by one", feature="1 bit")
+    after = transcode.described(facts, source, target)
+    header = _described(header, facts, after, target)
+    native = not syntaxes.find(target).encapsulated
+    length = facts.nbytes * row.frames if native else None
+    yield preamble(header, target)
+    yield pixel_data_header("OW" if native and after.allocated > 8 else "OB", length)
+    if not native:
+        yield item_of(b"")  # the table of offsets stays empty: frames are made while they are sent
+    for number in range(1, row.frames + 1):
+        frame = (await content.frames(row, [number]))[0]
+        # ``Content.frames`` gives native frames little-endian and each from its first bit.
+        held = syntaxes.EXPLICIT_LITTLE if native_source else source
+        if held != target:
+            frame = (await asyncio.to_thread(partial(transcode.transcode, frame, facts, held, target))).data
+        yield frame if native else item_of(frame)
+    yield (b"\0" * (length % 2) if length is not None else END) + trailer(header)
+
+
+async def _complete(context: DicomwebContext, row: InstanceRow) -> Dataset:
+    """The header with its large values read, which stand before the pixels."""
+    header = await context.content(row).header(row)
+    elements = dict(header.elements)
+    for tag, element in header.elements.items():
+        if isinstance(element.value, Bulk):
+            value = await context.content(row).bulk(row, f"{tag:08X}")
+            elements[tag] = type(element)(tag, element.vr, value)
+    return Dataset(elements, header.text)
+
+
+def _described(header: Dataset, before: ImageFacts, after: ImageFacts, target: str) -> Dataset:
+    """The Image Pixel module of the converted frames, and what was lost (PS3.3 §C.7.6.3, §C.7.6.1.1.5)."""
+    changes: dict[str, build.Value] = {"PhotometricInterpretation": after.photometric}
+    if after.samples > 1:
+        changes["PlanarConfiguration"] = int(after.planar)
+    if target in transcode.LOSSY_METHODS and before != after:
+        changes |= {"LossyImageCompression": "01", "LossyImageCompressionMethod": transcode.LOSSY_METHODS[target]}
+    elements = dict(header.elements)
+    elements.update((element.tag, element) for element in build.item(changes))
+    return Dataset(dict(sorted(elements.items())), header.text)

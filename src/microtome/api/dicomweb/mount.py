@@ -1,0 +1,74 @@
+"""The application of the family, below ``/dicom``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+from microtome.api import errors
+from microtome.api.dicomweb.context import ROOT, DicomwebContext
+from microtome.api.dicomweb.qido import Qido
+from microtome.api.dicomweb.wado import Wado
+from microtome.api.disconnect import ClientGone
+from microtome.errors import MicrotomeError, Unauthenticated
+
+Handler = Callable[[Request], Awaitable[Response]]
+_STUDY = "/studies/{study}"
+_SERIES = _STUDY + "/series/{series}"
+_INSTANCE = _SERIES + "/instances/{instance}"
+
+
+def mount_dicomweb(app: FastAPI, context: DicomwebContext) -> None:
+    """Add ``/dicom`` to an application."""
+    inner = Starlette(routes=routes(context))
+    inner.router.redirect_slashes = False
+    inner.add_exception_handler(MicrotomeError, _ours)
+    inner.add_exception_handler(ClientGone, _gone)
+    inner.add_exception_handler(HTTPException, _plain)
+    inner.add_exception_handler(Exception, _internal)
+    app.router.routes.insert(0, Mount(ROOT, inner))
+
+
+def routes(context: DicomwebContext) -> list[Route]:
+    """Every path; HEAD is answered as GET is (Starlette adds it)."""
+    qido, wado = Qido(context), Wado(context)
+    found: list[tuple[str, Handler]] = [
+        ("/studies", qido.studies),
+        ("/series", qido.series),
+        ("/instances", qido.instances),
+        (_STUDY + "/series", qido.series),
+        (_STUDY + "/instances", qido.instances),
+        (_SERIES + "/instances", qido.instances),
+        *((level + "/metadata", wado.metadata) for level in (_STUDY, _SERIES, _INSTANCE)),
+        *((level, wado.instances) for level in (_STUDY, _SERIES, _INSTANCE)),
+        (_INSTANCE + "/frames/{frames}", wado.frames),
+        (_INSTANCE + "/bulk/{path:path}", wado.bulk),
+    ]
+    return [Route(path, handler, methods=["GET"]) for path, handler in found]
+
+
+async def _ours(_: Request, error: Exception) -> Response:
+    assert isinstance(error, MicrotomeError)  # noqa: S101 - registered for this class
+    response = errors.answer(error)
+    if isinstance(error, Unauthenticated):
+        response.headers["www-authenticate"] = error.challenge or "Bearer"
+    return response
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    return Response(status_code=499)
+
+
+async def _plain(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+    return Response(status_code=error.status_code, headers=dict(error.headers or {}))
+
+
+async def _internal(_: Request, error: Exception) -> Response:
+    return errors.internal(error)

@@ -1,0 +1,55 @@
+"""What an instance holds, wherever it comes from: files of a store, or slides that are only shown as DICOM."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from microtome.dicom.dataset import Bulk, Dataset
+from microtome.dicom.rows import InstanceRow
+from microtome.errors import NotFound
+
+_PATH = re.compile(r"[0-9A-F]{8}(?:/[0-9]{1,9}/[0-9A-F]{8}){0,63}", re.IGNORECASE)
+
+
+class Content(Protocol):
+    """Reads instances that an index knows. Methods raise NotFound, CorruptData, UnsupportedFormat, LimitExceeded,
+    Conflict (the file is another one than was indexed), StorageUnavailable.
+    """
+
+    async def header(self, row: InstanceRow) -> Dataset:
+        """The data set without pixel data; large values may be ``Bulk``."""
+        ...
+
+    async def frames(self, row: InstanceRow, numbers: Sequence[int]) -> list[bytes]:
+        """Frames (from 1, in the order asked) as they are stored, in the transfer syntax of the row.
+
+        Native frames are little-endian whatever the file; frames of 1 bit begin in a byte of their own.
+        Raises NotFound(what="frame").
+        """
+        ...
+
+    def part10(self, row: InstanceRow) -> AsyncIterator[bytes]:
+        """The whole file as it is stored (PS3.10 §7), in pieces."""
+        ...
+
+    async def bulk(self, row: InstanceRow, path: str) -> bytes:
+        """The value of an element, named as in a BulkDataURI (``json.to_json``). Raises NotFound(what="bulk data")."""
+        ...
+
+
+def value_at(dataset: Dataset, path: str) -> bytes | Bulk:
+    """What a path of ``json.to_json`` names: tags, numbers of items from 1. Raises NotFound(what="bulk data")."""
+    if _PATH.fullmatch(path):
+        tag, *rest = path.split("/")
+        for number, inner in zip(rest[::2], rest[1::2], strict=True):
+            items = dataset.items(int(tag, 16))
+            if not 1 <= int(number) <= len(items):
+                break
+            dataset, tag = items[int(number) - 1], inner
+        else:
+            element = dataset.elements.get(int(tag, 16))
+            if element is not None and isinstance(element.value, (bytes, Bulk)):
+                return element.value
+    raise NotFound("bulk data", path[:200])

@@ -1,0 +1,84 @@
+"""An index that is opened when it is first asked: opening may wait, and an application is made without waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+
+from microtome.dicom.index.base import Batch, Found, Index, Problem, State, Totals
+from microtome.dicom.query import Query
+from microtome.dicom.rows import InstanceRow
+
+
+class LateIndex:
+    """``Index`` over the one that ``opened`` gives; a failure to open is met again by the next who asks."""
+
+    def __init__(self, opened: Callable[[], Awaitable[Index]]) -> None:
+        self._opened = opened
+        self._opening: asyncio.Task[Index] | None = None
+
+    async def _index(self) -> Index:
+        if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
+            self._opening = asyncio.ensure_future(self._open())
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> Index:
+        return await self._opened()
+
+    async def search(self, query: Query) -> Found:
+        """See ``Index``."""
+        return await (await self._index()).search(query)
+
+    async def instance(self, study: str, series: str, sop: str) -> InstanceRow:
+        """See ``Index``."""
+        return await (await self._index()).instance(study, series, sop)
+
+    async def find_instance(self, sop: str) -> InstanceRow:
+        """See ``Index``."""
+        return await (await self._index()).find_instance(sop)
+
+    async def instances(self, study: str, series: str | None = None) -> list[InstanceRow]:
+        """See ``Index``."""
+        return await (await self._index()).instances(study, series)
+
+    async def headers(self, study: str, series: str | None = None, sop: str | None = None) -> list[bytes]:
+        """See ``Index``."""
+        return await (await self._index()).headers(study, series, sop)
+
+    async def revision(self, study: str, series: str | None = None) -> int:
+        """See ``Index``."""
+        return await (await self._index()).revision(study, series)
+
+    async def put(self, batch: Batch) -> None:
+        """See ``Index``."""
+        await (await self._index()).put(batch)
+
+    async def forget(self, keys: Collection[str]) -> None:
+        """See ``Index``."""
+        await (await self._index()).forget(keys)
+
+    async def files(
+        self, after: str, last: str, limit: int, *, inclusive: bool = False
+    ) -> Sequence[tuple[str, int, str, State]]:
+        """See ``Index``."""
+        return await (await self._index()).files(after, last, limit, inclusive=inclusive)
+
+    async def problems(self, limit: int = 100, cursor: str = "", *, others: bool = False) -> Sequence[Problem]:
+        """See ``Index``."""
+        return await (await self._index()).problems(limit, cursor, others=others)
+
+    async def totals(self) -> Totals:
+        """See ``Index``."""
+        return await (await self._index()).totals()
+
+    @asynccontextmanager
+    async def walking(self) -> AsyncGenerator[bool]:
+        """See ``Index``."""
+        async with (await self._index()).walking() as mine:
+            yield mine
+
+    async def close(self) -> None:
+        """Let go of the database if it was opened."""
+        if self._opening is not None and self._opening.done() and self._opening.exception() is None:
+            await self._opening.result().close()
