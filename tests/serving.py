@@ -7,7 +7,8 @@ import http.client
 import io
 import json
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,3 +123,11 @@ def served(data: Path | str, **options: Any) -> Iterator[Client]:
             running[0].should_exit = True
         thread.join(30)
         listening.close()
+
+
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for what happens in the background. Raises AssertionError when it does not."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        threading.Event().wait(0.02)

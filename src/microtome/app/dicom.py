@@ -101,6 +101,7 @@ class Dicom:
         await self.index.close()
 
     async def _keep_up(self) -> None:
+        told = ""
         while True:
             try:
                 async with self.index.walking() as mine:
@@ -108,8 +109,11 @@ class Dicom:
                         await Walk(self._services.store, self.index, processes=1).run()
                         if self._settings.dicom_slides:
                             await self._index_slides()
+                told = ""
             except MicrotomeError as error:
-                logger.warning("The DICOM index could not be brought up to date: %s", error.message)
+                if error.message != told:  # once, however long it lasts
+                    logger.warning("The DICOM index could not be brought up to date: %s", error.message)
+                told = error.message
             except Exception:  # noqa: BLE001 - what one walk meets must not end the next
                 logger.exception("The DICOM index could not be brought up to date")
             await asyncio.sleep(self._settings.dicom_rescan)
@@ -144,10 +148,11 @@ class Dicom:
             return
         if described.identity.version == known:
             return
-        old = [key for key, *_ in await self._rows(record.key)]
-        if old:
-            await self.index.forget(old)
-        await self.index.put(await asyncio.to_thread(batch_of, described))
+        batch = await asyncio.to_thread(batch_of, described)
+        await self.index.put(batch)  # in place of those of an older version, at once
+        made = {each.file.key for each in batch.files}
+        if surplus := [key for key, *_ in await self._rows(record.key) if key not in made]:
+            await self.index.forget(surplus)
 
     async def _rows(self, key: str = "") -> list[tuple[str, int, str, object]]:
         begin = f"{SLIDE}{key}#" if key else SLIDE
