@@ -19,7 +19,7 @@ _CODECS: Final[Mapping[str, str]] = {
     "13": "shift_jis",  # JIS X 0201 is its half that has one byte
     "58": "gb2312",
     "87": "iso2022_jp",
-    "100": "latin-1",
+    "100": "iso8859-1",
     "101": "iso8859-2",
     "109": "iso8859-3",
     "110": "iso8859-4",
@@ -40,7 +40,7 @@ _NAME: Final = re.compile(r"ISO(?:[ _-]?2022)?[ _-]?IR[ _-]?([0-9]{1,3})")
 _ESCAPE: Final = re.compile(rb"(\x1b(?:\([BJ]|\)I|-[A-Z]|-b|\$B|\$\(D|\$\)[AC]))")
 _G1: Final[Mapping[bytes, str]] = {
     b"\x1b)I": "shift_jis",
-    b"\x1b-A": "latin-1",
+    b"\x1b-A": "iso8859-1",
     b"\x1b-B": "iso8859-2",
     b"\x1b-C": "iso8859-3",
     b"\x1b-D": "iso8859-4",

@@ -23,6 +23,7 @@ MAX_FRAME_BYTES = 256 << 20
 
 _MOST_PER_BYTE = 128
 """Samples a byte of PackBits may stand for at most (PS3.5 §G.3.1), with room for a last short run."""
+_EOI = b"\xff\xd9"
 _MOST_INFLATED = 1100
 """The same of Deflate."""
 
@@ -76,7 +77,7 @@ def decode(
             case "jpeg-ls":
                 frame = _jpeg_ls(data, facts)
             case "jpeg-2000" | "htj2k":
-                frame = _jpeg2000(data, facts, high_throughput=syntax.codec == "htj2k")
+                frame = _jpeg2000(data, facts)
             case _:
                 raise UnsupportedFormat(f"Frames of {syntax.name} cannot be decoded", feature=syntax.uid)
     except (RuntimeError, ValueError, TypeError, MemoryError, OSError) as error:
@@ -110,7 +111,7 @@ def native(data: bytes, facts: ImageFacts, *, big_endian: bool = False, bit: int
 def native_bytes(data: bytes, facts: ImageFacts, *, big_endian: bool = False, bit: int = 0) -> bytes:
     """A native frame as explicit little endian has it: begun at a byte, of whole bytes, the rest as stored."""
     if facts.allocated == 1:
-        return np.packbits(_bits(data, facts, bit), bitorder="little").tobytes() if bit else _whole(data, facts)
+        return np.packbits(_bits(data, facts, bit), bitorder="little").tobytes()
     return _swapped(data, facts, bit) if big_endian else _whole(data, facts)
 
 
@@ -234,27 +235,23 @@ def _jpeg_ls(data: bytes, facts: ImageFacts) -> Frame:
     stream = _checked(streams.jpeg(data), facts)
     if stream.process != 0xF7:
         raise CorruptData("A frame of JPEG-LS holds another kind of JPEG")
-    array = imagecodecs.jpegls_decode(data)
+    # Behind a stream that breaks off the decoder would count to 2^32; it stops at a marker.
+    array = imagecodecs.jpegls_decode(data if data[-16:].rstrip(b"\0").endswith(_EOI) else data + _EOI)
     # JPEG-LS knows no sign: it is the highest bit of what it calls a sample.
     return Frame(_conformed(array, facts, stream.precision if facts.signed else 0), facts.photometric)
 
 
-def _jpeg2000(data: bytes, facts: ImageFacts, *, high_throughput: bool) -> Frame:
+def _jpeg2000(data: bytes, facts: ImageFacts) -> Frame:
+    """JPEG 2000 and HTJ2K by OpenJPEG.
+
+    OpenJPH is three times as fast for HTJ2K, but lossy samples beyond their range wrap around, and behind a broken
+    stream it leaves memory as it found it.
+    """
+    import imagecodecs
+
     stream = _checked(streams.jpeg2000(data), facts)
     at = streams.codestream(data)
-    if high_throughput and stream.reversible:
-        import imagecodecs
-
-        array = imagecodecs.htj2k_decode(data[at:] if at else data, planar=False)
-    elif high_throughput:
-        # OpenJPH lets what is beyond the range of a sample wrap around; OpenJPEG clips it.
-        from openjpeg import utils
-
-        array = utils.decode(data[at:] if at else data)  # pyright: ignore[reportUnknownMemberType]
-    else:
-        import imagecodecs
-
-        array = imagecodecs.jpeg2k_decode(data[at:] if at else data, planar=False)
+    array = imagecodecs.jpeg2k_decode(data[at:] if at else data, planar=False, numthreads=1)
     mended = stream.signed != facts.signed and facts.monochrome
     photometric = "RGB" if facts.photometric in {"YBR_RCT", "YBR_ICT"} else facts.photometric
     return Frame(_conformed(np.asarray(array), facts, stream.precision if mended else 0), photometric)

@@ -23,6 +23,7 @@ _STROKES = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ħ": "h", "ŧ": "t",
 _SPACES = re.compile(r"\s+")
 _WORD_ENDS = re.compile(r"[\s^=,.;-]+")
 _PLAIN = str.maketrans("", "", "-:T")
+_PLAIN_DATE = str.maketrans("", "", ".-")
 _DATE = re.compile(r"\d{4}(\d\d){0,2}")
 _TIME = re.compile(r"(\d\d)(\d\d)?(\d\d)?(?:\.(\d{1,6}))?")
 _DATE_TIME = re.compile(r"(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:\.(\d{1,6}))?(?:([+-])(\d\d)(\d\d))?")
@@ -261,7 +262,7 @@ def span_of(kind: str, text: str) -> tuple[str, str] | None:
     what has none stays as it is. The dots and colons of ACR-NEMA are tolerated (PS3.5 §6.2, notes to DA and TM).
     """
     if kind == "DA":
-        text = text.replace(".", "") if len(text) == 10 else text.replace("-", "") if text.count("-") == 2 else text
+        text = text.translate(_PLAIN_DATE) if len(text) == 10 else text
         return (text.ljust(6, "0").ljust(8, "0"), text.ljust(8, "9")) if _DATE.fullmatch(text) else None
     if kind == "TM":
         if not (found := _TIME.fullmatch(text.replace(":", ""))):

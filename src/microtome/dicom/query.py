@@ -98,15 +98,16 @@ def parse(
     limit, offset = _count("limit", given.pop("limit", ())), _count("offset", given.pop("offset", ()))
     warnings = list[str]()
     include, include_all = _include(given.pop("includefield", ()), warnings)
-    keys = list[Key]()
+    asked = dict[tuple[Path, str], list[str]]()
     for name, values in given.items():
         if name in ignored:
             continue
-        found = _attribute(name)
-        if found is None:
+        if found := _attribute(name):
+            asked.setdefault(found, []).extend(values)
+        else:
             warnings.append(f"The attribute {_shown(name)} is unknown and was ignored.")
-            continue
-        path, vr = found
+    keys = list[Key]()
+    for (path, vr), values in asked.items():
         include.append(path)
         if key := _key(path, vr, values, flags, warnings):
             keys.append(key)

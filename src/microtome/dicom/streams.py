@@ -34,7 +34,6 @@ class Stream:
     signed: bool = False
     process: int = 0
     color: Literal["rgb", "ycbcr", ""] = ""
-    reversible: bool = True
     jfif: bool = False
 
 
@@ -126,7 +125,5 @@ def jpeg2000(data: bytes) -> Stream:
     components = {siz[38 + 3 * n : 41 + 3 * n] for n in range(count)}
     if len(components) != 1 or (plain := components.pop())[1:] != b"\1\1":
         raise CorruptData("The components of a JPEG 2000 codestream differ in depth or size")
-    coding = data.find(b"\xff\x52", at, at + (1 << 14))
-    reversible = coding >= 0 and data[coding + 13 : coding + 14] == b"\1"
     depth = plain[0]
-    return Stream(bottom - top, right - left, count, (depth & 0x7F) + 1, bool(depth & 0x80), reversible=reversible)
+    return Stream(bottom - top, right - left, count, (depth & 0x7F) + 1, bool(depth & 0x80))

@@ -39,7 +39,7 @@ def preamble(dataset: Dataset, transfer_syntax: str, *, read: ReadBulk | None = 
     syntax = syntaxes.find(transfer_syntax)
     if syntax.implicit or syntax.big_endian or syntax.deflated:
         raise InvalidRequest(f"files are not written as {syntax.name}", parameter="transfer_syntax")
-    before = [each for each in dataset if 0x0002_FFFF < each.tag < PIXEL_DATA]
+    before = [each for each in dataset if each.tag < PIXEL_DATA and each.tag >> 16 not in {0, 2}]
     return b"\0" * 128 + b"DICM" + _meta(dataset, transfer_syntax) + _joined(before, read)
 
 

@@ -40,16 +40,18 @@ def to_xml(
     if pixels is not None and bulk_uri is not None:
         tag = f"{pixels.tag:08X}"
         uri = quoteattr(bulk_uri(tag))
-        body.append(f"{_opening(pixels.tag, pixels.vr, '')}<BulkData uri={uri}/></DicomAttribute>")
+        body.append(f"{_opening(pixels.tag, pixels.vr)}<BulkData uri={uri}/></DicomAttribute>")
     head = f'<?xml version="1.0" encoding="UTF-8"?>\n<NativeDicomModel xmlns="{NAMESPACE}" xml:space="preserve">'
     return "".join([head, *body, "</NativeDicomModel>\n"]).encode()
 
 
-def _opening(tag: int, vr: str, creator: str) -> str:
+def _opening(tag: int, vr: str, creator: str = "") -> str:
+    """A private attribute has its creator instead of the block that the creator got in this data set."""
+    if creator:
+        return f'<DicomAttribute tag="{tag & 0xFFFF_00FF:08X}" vr="{vr}" privateCreator={quoteattr(_clean(creator))}>'
     word = dictionary.keyword(tag)
     keyword = f' keyword="{word}"' if word else ""
-    private = f" privateCreator={quoteattr(_clean(creator))}" if creator else ""
-    return f'<DicomAttribute tag="{tag:08X}" vr="{vr}"{keyword}{private}>'
+    return f'<DicomAttribute tag="{tag:08X}" vr="{vr}"{keyword}>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +100,13 @@ def _clean(text: str) -> str:
 
 
 def _creator(dataset: Dataset, tag: int) -> str:
-    """The private creator of a private element (PS3.5 §7.8.1)."""
+    """The private creator of a private element (PS3.5 §7.8.1); "" when a lower block of the group has the same."""
     if not dictionary.is_private(tag) or tag & 0xFFFF < 0x1000:
         return ""
-    return dataset.string(tag & 0xFFFF_0000 | (tag & 0xFF00) >> 8)
+    place = tag & 0xFFFF_0000 | (tag & 0xFF00) >> 8
+    found = dataset.string(place)
+    lower = range(tag & 0xFFFF_0000 | 0x10, place)
+    return "" if any(each in dataset and dataset.string(each) == found for each in lower) else found
 
 
 def _person(number: int, groups: Mapping[str, str]) -> Iterator[str]:
@@ -179,12 +184,39 @@ def _parsed(document: bytes) -> _Node:
 def _object(node: _Node) -> dict[str, Any]:
     """The data set of a node in the JSON model."""
     found: dict[str, Any] = {}
+    private: list[tuple[int, _Node]] = []
     for each in node.children:
         if each.name != "DicomAttribute":
             raise CorruptData(f"{each.name[:64]!r} where an attribute should be")
         tag = _tag(each)
-        found[tag] = _attribute(each, tag)
+        known = dictionary.tag(tag) or 0
+        if each.attributes.get("privateCreator") and dictionary.is_private(known) and not known & 0xFF00:
+            private.append((known, each))
+        else:
+            found[tag] = _attribute(each, tag)
+    blocks = {
+        (tag[:4].upper(), str(value)): int(tag[4:], 16)
+        for tag, each in sorted(found.items(), reverse=True)  # of several blocks the lowest
+        if len(tag) == 8 and tag[4:6] == "00" and isinstance(values := each.get("Value"), list)
+        for value in cast("list[Any]", values)[:1]
+    }
+    for tag, each in private:
+        group, creator = f"{tag >> 16:04X}", each.attributes["privateCreator"]
+        block = blocks.get((group, creator)) or _reserve(found, blocks, group, creator)
+        name = f"{group}{block:02X}{tag & 0xFF:02X}"
+        found[name] = _attribute(each, name)
     return found
+
+
+def _reserve(found: dict[str, Any], blocks: dict[tuple[str, str], int], group: str, creator: str) -> int:
+    """A block for a creator that the document names, but has no element of."""
+    taken = {block for (other, _), block in blocks.items() if other == group}
+    block = next((each for each in range(0x10, 0x100) if each not in taken), 0)
+    if not block:
+        raise CorruptData(f"more private creators in group {group} than there are blocks")
+    blocks[group, creator] = block
+    found[f"{group}00{block:02X}"] = {"vr": "LO", "Value": [creator]}
+    return block
 
 
 def _tag(node: _Node) -> str:

@@ -68,7 +68,19 @@ def parts(root_type: str, found: Iterable[tuple[str, str | None, bytes]], header
     return Response(b"".join(pieces), headers={**headers, "content-type": writer.content_type})
 
 
-def streamed_parts(
+async def begun(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same pieces, the first of which is at hand: what fails at the beginning still becomes an answer."""
+    first = await anext(pieces, b"")
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in pieces:
+            yield piece
+
+    return whole()
+
+
+async def streamed_parts(
     root_type: str, found: AsyncIterator[tuple[str, str | None, AsyncIterator[bytes]]], headers: Mapping[str, str]
 ) -> Response:
     """A multipart answer whose parts are read while they are sent: (content type, location, bytes)."""
@@ -76,12 +88,14 @@ def streamed_parts(
 
     async def body() -> AsyncIterator[bytes]:
         async for content_type, location, data in found:
-            yield writer.opening(content_type, location=location)
+            opening = writer.opening(content_type, location=location)
             async for piece in data:
-                yield piece
+                yield opening + piece
+                opening = b""
         yield writer.closing()
 
-    return StreamingResponse(body(), headers={**headers, "content-type": writer.content_type})
+    pieces = await begun(body())
+    return StreamingResponse(pieces, headers={**headers, "content-type": writer.content_type})
 
 
 def _if_none_match(request: Request) -> bytes | None:

@@ -10,7 +10,7 @@ from microtome.api.dicomweb.context import DicomwebContext
 from microtome.dicom import build, syntaxes, transcode
 from microtome.dicom.dataset import Bulk, Dataset
 from microtome.dicom.encapsulated import END, item_of
-from microtome.dicom.image import ImageFacts
+from microtome.dicom.image import PIXEL_DATA, ImageFacts
 from microtome.dicom.rows import InstanceRow
 from microtome.dicom.write import pixel_data_header, preamble, trailer
 from microtome.errors import UnsupportedFormat
@@ -29,17 +29,20 @@ async def converted(context: DicomwebContext, row: InstanceRow, target: str) -> 
     facts = await context.facts(row)
     source = row.transfer_syntax
     native_source = not syntaxes.find(source).encapsulated
-    if native_source and facts.allocated == 1 and facts.pixels % 8:
-        raise UnsupportedFormat("Frames of single bits that share bytes cannot be sent one by one", feature="1 bit")
+    native = not syntaxes.find(target).encapsulated
+    shared = facts.allocated == 1 and facts.pixels % 8 != 0 and row.frames > 1
+    if shared and not (native_source and native):
+        raise UnsupportedFormat("Frames of single bits that share bytes cannot be converted", feature="1 bit")
     after = transcode.described(facts, source, target)
     header = _described(header, facts, after, target)
-    native = not syntaxes.find(target).encapsulated
-    length = facts.nbytes * row.frames if native else None
+    length = _native_length(facts, row.frames) if native else None
     yield preamble(header, target)
     yield pixel_data_header("OW" if native and after.allocated > 8 else "OB", length)
     if not native:
         yield item_of(b"")  # the table of offsets stays empty: frames are made while they are sent
-    for number in range(1, row.frames + 1):
+    if shared:
+        yield (await content.bulk(row, f"{PIXEL_DATA:08X}"))[:length]
+    for number in range(1, 1 if shared else row.frames + 1):
         frame = (await content.frames(row, [number]))[0]
         # ``Content.frames`` gives native frames little-endian and each from its first bit.
         held = syntaxes.EXPLICIT_LITTLE if native_source else source
@@ -47,6 +50,11 @@ async def converted(context: DicomwebContext, row: InstanceRow, target: str) -> 
             frame = (await asyncio.to_thread(partial(transcode.transcode, frame, facts, held, target))).data
         yield frame if native else item_of(frame)
     yield (b"\0" * (length % 2) if length is not None else END) + trailer(header)
+
+
+def _native_length(facts: ImageFacts, frames: int) -> int:
+    """Bytes of native pixel data; frames of single bits share bytes (PS3.5 §8.1.1)."""
+    return -(-facts.pixels * frames // 8) if facts.allocated == 1 else facts.nbytes * frames
 
 
 async def _complete(context: DicomwebContext, row: InstanceRow) -> Dataset:

@@ -10,10 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from microtome.api import errors
 from microtome.api.dicomweb.context import ROOT, DicomwebContext
 from microtome.api.dicomweb.qido import Qido
+from microtome.api.dicomweb.rendered import Rendered
+from microtome.api.dicomweb.uri import WadoUri
 from microtome.api.dicomweb.wado import Wado
 from microtome.api.disconnect import ClientGone
 from microtome.errors import MicrotomeError, Unauthenticated
@@ -32,12 +35,31 @@ def mount_dicomweb(app: FastAPI, context: DicomwebContext) -> None:
     inner.add_exception_handler(ClientGone, _gone)
     inner.add_exception_handler(HTTPException, _plain)
     inner.add_exception_handler(Exception, _internal)
-    app.router.routes.insert(0, Mount(ROOT, inner))
+    mounted = Mount(ROOT, inner)
+
+    async def without_slash(scope: Scope, receive: Receive, send: Send) -> None:
+        """``/dicom?requestType=WADO``: Starlette mounts begin with the slash behind their path."""
+        _, below = mounted.matches({**scope, "path": scope["path"] + "/"})
+        await inner({**scope, **below, "path": scope["path"] + "/"}, receive, send)
+
+    app.router.routes.insert(0, mounted)
+    app.router.routes.insert(0, Route(ROOT, _Whole(without_slash)))
+
+
+class _Whole:
+    """An ASGI application as an endpoint, every method included."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
 
 
 def routes(context: DicomwebContext) -> list[Route]:
     """Every path; HEAD is answered as GET is (Starlette adds it)."""
-    qido, wado = Qido(context), Wado(context)
+    qido, wado, rendered = Qido(context), Wado(context), Rendered(context)
+    uri = WadoUri(context, wado, rendered)
     found: list[tuple[str, Handler]] = [
         ("/studies", qido.studies),
         ("/series", qido.series),
@@ -49,6 +71,12 @@ def routes(context: DicomwebContext) -> list[Route]:
         *((level, wado.instances) for level in (_STUDY, _SERIES, _INSTANCE)),
         (_INSTANCE + "/frames/{frames}", wado.frames),
         (_INSTANCE + "/bulk/{path:path}", wado.bulk),
+        *(
+            (level + kind, handler)
+            for level in (_STUDY, _SERIES, _INSTANCE, _INSTANCE + "/frames/{frames}")
+            for kind, handler in (("/rendered", rendered.rendered), ("/thumbnail", rendered.thumbnail))
+        ),
+        ("/", uri.retrieve),
     ]
     return [Route(path, handler, methods=["GET"]) for path, handler in found]
 

@@ -76,21 +76,22 @@ class Wado:
         self._context.authorise(request)
         rows = await self._rows(request)
         wanted = self._accept(request)
-        stored = [accept.Stored(row.transfer_syntax, await self._targets(row)) for row in rows]
+        stored = [accept.Stored(row.transfer_syntax, await self.targets(row)) for row in rows]
         chosen = accept.instances(wanted, stored)
         headers = {"cache-control": self._context.cache_control, "vary": "accept, origin"}
         if not chosen.multipart:
             media = f"{accept.DICOM}; transfer-syntax={chosen.syntaxes[0]}"
-            body = await self._whole(rows[0], chosen.syntaxes[0])
-            return StreamingResponse(body, headers={**headers, "content-type": media})
+            body = await self.whole(rows[0], chosen.syntaxes[0])
+            return StreamingResponse(await answers.begun(body), headers={**headers, "content-type": media})
 
         async def parts() -> AsyncIterator[tuple[str, str | None, AsyncIterator[bytes]]]:
             for row, syntax in zip(rows, chosen.syntaxes, strict=True):
-                yield f"{accept.DICOM}; transfer-syntax={syntax}", None, await self._whole(row, syntax)
+                yield f"{accept.DICOM}; transfer-syntax={syntax}", None, await self.whole(row, syntax)
 
-        return answers.streamed_parts(accept.DICOM, parts(), headers)
+        return await answers.streamed_parts(accept.DICOM, parts(), headers)
 
-    async def _whole(self, row: InstanceRow, syntax: str) -> AsyncIterator[bytes]:
+    async def whole(self, row: InstanceRow, syntax: str) -> AsyncIterator[bytes]:
+        """The file of an instance in a transfer syntax, in pieces."""
         content = self._context.content(row)
         if syntax == row.transfer_syntax:
             return content.part10(row)
@@ -109,7 +110,7 @@ class Wado:
         if row.pixel is None:
             raise NotFound("frame", str(numbers[0]), "The instance has no pixel data")
         chosen = accept.frames(
-            self._accept(request), accept.Stored(row.transfer_syntax, await self._targets(row)), len(numbers)
+            self._accept(request), accept.Stored(row.transfer_syntax, await self.targets(row)), len(numbers)
         )
         control = context.cache_control
         etag = key_of(f"{row.key}\0{row.version}\0{row.sop_uid}\0{numbers}\0{chosen}")
@@ -137,7 +138,8 @@ class Wado:
             for frame in frames
         ]
 
-    async def _targets(self, row: InstanceRow) -> frozenset[str]:
+    async def targets(self, row: InstanceRow) -> frozenset[str]:
+        """The transfer syntaxes an instance can be converted to."""
         if row.pixel is None:
             return frozenset({accept.EXPLICIT_LITTLE, row.transfer_syntax})
         try:

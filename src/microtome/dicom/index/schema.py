@@ -40,7 +40,7 @@ _TABLES = (
     px_offset {int}, px_length {int}, header_length {int}, template {int}, header {blob})""",
     "CREATE INDEX IF NOT EXISTS instance_order ON instance (series, number, id)",
     "CREATE INDEX IF NOT EXISTS instance_file ON instance (file)",
-    "CREATE INDEX IF NOT EXISTS instance_class ON instance (sop_class, series)",
+    "CREATE INDEX IF NOT EXISTS instance_class ON instance (series, sop_class)",
     "CREATE TABLE IF NOT EXISTS frames (instance {int} PRIMARY KEY, data {blob})",
 )
 

@@ -105,7 +105,7 @@ def build(query: Query, reader: Reader) -> Statement:
     here, below = list[str](), list[Key]()
     for column, uid in (("s.uid", query.study), ("e.uid", query.series)):
         if uid is not None:
-            here.append(writer.add(f"{column} = ?", uid))
+            here.append(writer.add(f"{column} = ?", _clean(uid)))
     for key in query.keys:
         if key in rest:
             continue
@@ -168,7 +168,7 @@ class _Conditions:
             case Text():
                 return self._any(self._pattern(column.name, pattern) for pattern in matcher.patterns)
             case OneOf():
-                return self.add(self._reader.one_of(column.name), self._reader.listed(matcher.values))
+                return self.add(self._reader.one_of(column.name), self._reader.listed(map(_clean, matcher.values)))
             case Number():
                 wanted = [int(value) for value in matcher.values if value.is_integer() and abs(value) < 1 << 53]
                 return self.add(self._reader.one_of(column.name), self._reader.listed(wanted)) if wanted else _FALSE
@@ -195,7 +195,11 @@ class _Conditions:
             return self.add(f"{column} = ?", _clean(literal))
         like = self.add(rf"{column} LIKE ? ESCAPE '\'", _clean(pattern.like))
         start = "" if 0 in pattern.wild else pattern.parts[0]
-        return f"({like}{self.add(f' AND {column} >= ? AND {column} < ?', start, start + _LAST)})" if start else like
+        return (
+            f"({like}{self.add(f' AND {column} >= ? AND {column} < ?', _clean(start), _clean(start) + _LAST)})"
+            if start
+            else like
+        )
 
     def _span(self, column: str, low: str, high: str) -> str:
         lower = self.add(f"{column} >= ?", low) if low else f"{column} > ''"
@@ -221,5 +225,5 @@ def _is_name(column: Column) -> bool:
 
 
 def _clean(text: str) -> str:
-    """PostgreSQL takes no NUL."""
-    return text.replace("\0", "")
+    """PostgreSQL takes no NUL, and no text of ours holds one."""
+    return text.replace("\0", "\ufffd")
