@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import peers, report, workloads
+from benchmarks import peers, pictures, report, workloads
+from benchmarks.colour import colour
 from benchmarks.workloads import Bench
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +21,9 @@ WORKLOADS: dict[str, Callable[[Bench], None]] = {
     "s3-latency": lambda bench: workloads.viewer_path(bench, 20),
     "health": workloads.health_under_load,
     "memory": workloads.memory,
+    "v3": pictures.pictures,
+    "v3-region": pictures.large_region,
+    "colour": colour,
 }
 
 
@@ -52,7 +56,7 @@ def main() -> None:
         for name in arguments.only:
             try:
                 WORKLOADS[name](bench)
-            except (OSError, RuntimeError, AssertionError) as error:
+            except (ImportError, OSError, RuntimeError, AssertionError) as error:
                 bench.add_missing(name, str(error).splitlines()[0] if str(error) else repr(error))
         if not arguments.no_page:
             report.write(bench, ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md",

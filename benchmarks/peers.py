@@ -109,6 +109,13 @@ def openslide(folder: Path) -> Server:
     return Server("openslide", [sys.executable, "-m", "benchmarks.openslide_server", str(folder), str(port)], port)
 
 
+def tiffslide(folder: Path) -> Server:
+    port = free_port()
+    return Server(
+        "tiffslide + Pillow", [sys.executable, "-m", "benchmarks.tiffslide_server", str(folder), str(port)], port
+    )
+
+
 @contextmanager
 def running(*servers: Server) -> Iterator[list[Server]]:
     """All of them at once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import os
 import random
 import statistics
 import time
@@ -31,6 +32,8 @@ class Row:
     figures: dict[str, dict[str, float]]
     met: bool | None
     verdict: str
+    load: float = 0.0
+    """Load average of the last minute when it was done; our own share of it is about as many as there are cores."""
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Bench:
     missing: list[str] = field(default_factory=list[str])
 
     def add(self, row: Row) -> None:
+        row.load = os.getloadavg()[0]
         self.rows.append(row)
         print(f"{row.work}: {row.verdict}", flush=True)
 

@@ -20,6 +20,7 @@ from microtome.api.wsi_v3 import errors as v3_wires
 from microtome.app import create_app
 from microtome.cli.main import commands
 from microtome.errors import MicrotomeError
+from microtome.formats.isolated import ReaderDied
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 MARK = "<!-- From here on written by scripts/generate_reference.py: change the code and run it again. -->\n"
@@ -104,6 +105,9 @@ CASES: tuple[tuple[MicrotomeError, str, str], ...] = (  # when each error occurs
     (errors.StorageUnavailable(""), "The store failed in passing.", "Try again."),
     (v3_wires.NotProvided(""), "The slide is a set of vector tiles and has no pixels. Only v3 says it.",
          "Ask for its tiles, or for `/v3/slides/info`."),
+    (ReaderDied(""), "The process that reads this slide crashed or hung; the next read has a new one. Only formats in"
+         " `isolate` say it.",
+         "Try again once. When it happens again, the file breaks the library that reads it: convert it, and tell us."),
     (errors.Busy(""), "As many tiles wait to be rendered as `render_queue` allows.",
          "Try again. The operator may add `workers` or machines."),
 )  # fmt: skip
@@ -196,7 +200,9 @@ def options(context: click.Context) -> Iterator[str]:
 
 def errors_page() -> Iterator[str]:
     """All error classes. Raises LookupError for one that has no case."""
-    for kind in MicrotomeError.__subclasses__():
+    # Behind the vocabulary those of other rooms, in no order that depends on what was imported first.
+    others = {kind: kind.__name__ for kind in MicrotomeError.__subclasses__() if kind.__module__ != errors.__name__}
+    for kind in sorted(MicrotomeError.__subclasses__(), key=lambda kind: others.get(kind, "")):
         rows = [(*(wire(error) for wire in FAMILIES.values()), *said) for error, *said in CASES if type(error) is kind]
         if rows:
             doc = inspect.cleandoc(kind.__doc__ or "").replace("``", "`")

@@ -1,6 +1,7 @@
 #!/bin/sh
-# What the tests use beside Python packages: a browser with fonts, debootstrap, git, an S3 server. With --bench also
-# nginx and wrk. Installs only what is missing; without root it says what that is, and the tests concerned are skipped.
+# What the tests use beside Python packages: a browser with fonts, debootstrap, git, PostgreSQL, an S3 server. With
+# --bench also nginx and wrk. Installs only what is missing; without root it says what that is, and the tests concerned
+# are skipped.
 #
 #   scripts/install_test_tools.sh [--bench] [--into FOLDER]      (after scripts/install.sh --test, of the same FOLDER)
 set -eu
@@ -26,6 +27,8 @@ need() { command -v "$1" >/dev/null || missing="$missing $2"; }
 need git git
 need chromium chromium
 need debootstrap debootstrap
+# Its programs are in no PATH. The tests run a server of their own.
+[ -n "$(find /usr/lib/postgresql -name initdb 2>/dev/null)" ] || need initdb postgresql
 [ -d /usr/share/fonts/truetype/dejavu ] || missing="$missing fonts-dejavu-core"
 if [ "$bench" ]; then
     need nginx nginx-light
@@ -35,7 +38,7 @@ if [ "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         say "installing$missing"
         apt-get -qq update
-        # RUNLEVEL=1 keeps nginx from being started: only the program is wanted.
+        # RUNLEVEL=1 keeps nginx and PostgreSQL from being started: only the programs are wanted.
         # shellcheck disable=SC2086
         RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
             apt-get -qq install --yes --no-install-recommends $missing >/dev/null

@@ -14,7 +14,9 @@ from fastapi import FastAPI
 from microtome.auth.none import NoAuthentication
 from microtome.auth.signed import SignedUrls
 from microtome.catalog.folder import FolderCatalog
+from microtome.catalog.kinds import kinds_of
 from microtome.errors import MicrotomeError
+from microtome.formats.base import Format, Slide
 from microtome.formats.registry import FormatRegistry
 from microtome.model import Raster, TileIndex
 from microtome.storage.headers import HeaderCache
@@ -52,6 +54,18 @@ async def test_format_gives_the_pixels_of_the_file() -> None:
             canvas[row * 256 : row * 256 + 256, column * 256 : column * 256 + 256] = tile.array
     assert (level.columns, level.rows) == (3, 2)
     assert np.array_equal(canvas[:300, :520], PIXELS)
+
+
+async def test_format_has_all_that_the_seams_ask_for_and_is_listed() -> None:
+    store = MemoryStore({"a.ppm": PIXMAP, "b.ppt": PIXMAP})
+    form = NAMES["PpmFormat"]()
+    slide = await form.open(await PinnedObject.open(store, "a.ppm"))
+    for seam, made in ((Format, form), (Slide, slide)):
+        asked = {name for name in (*vars(seam), *seam.__annotations__) if not name.startswith("_")}
+        assert asked
+        assert {name for name in asked if not hasattr(made, name)} == set()
+    page = await FolderCatalog(store, kinds_of(FormatRegistry([form]))).list(limit=10)
+    assert [record.key for record in page.slides] == ["a.ppm"]
 
 
 @pytest.mark.parametrize("broken", [PIXMAP[:-1], b"P6\n0 0\n255\n", b"P6\n9999999999 9999999999\n255\n"])

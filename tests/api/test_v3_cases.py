@@ -169,7 +169,7 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         "class Refused(Exception):\n    status_code = 403\n    detail = 'not yours'\n"
     )
     slides = folder / "slides"
-    for key in ("a/1.tif", "b/2.tif"):
+    for key in ("a/1.tif", "b/2.tif", "a-outer/inner/3.tif", "b-outer/inner/4.tif"):
         (slides / key).parent.mkdir(parents=True)
         (slides / key).write_bytes(tiffmaker.classic())
     with pytest.MonkeyPatch.context() as patch:
@@ -201,6 +201,19 @@ def test_lists_hold_what_one_may_see(named: Client) -> None:
     assert b"1.tif" in listed
     assert b"2.tif" not in listed
     assert b"2.tif" not in named.get("/v3/cases/slides/?slide_id=b").body
+
+
+@pytest.mark.parametrize("target", ["/v3/cases/?context={}", "/v3/cases/slides/?slide_id={}", "/v3/cases/{}/slides/"])
+def test_a_folder_one_may_not_see_is_as_one_that_is_not_there(named: Client, target: str) -> None:
+    hidden, absent = named.get(target.format("b")), named.get(target.format("c"))
+    assert hidden.status == absent.status == 404
+    assert hidden.body == absent.body.replace(b"'c'", b"'b'").replace(b" c ", b" b ")
+    assert {*hidden.headers} == {*absent.headers}
+    assert named.get(target.format("a")).status == 200
+
+
+def test_folders_of_folders_one_may_not_see_are_not_listed(named: Client) -> None:
+    assert {case["local_id"].lstrip("/") for case in named.get("/v3/cases/?context=").json()} == {"a", "a-outer"}
 
 
 def test_answers_to_somebody_are_private(named: Client) -> None:

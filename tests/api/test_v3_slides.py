@@ -325,6 +325,8 @@ def test_associated_images_are_made_smaller_never_larger(v3: Client, folder: Pat
         (tile(0, 0, 0, slide=MULTI, icc_profile_intent="perceptual", icc_profile_strict="true"), 412,
          "Error: ICC Profile not available."),
         ("/v3/nothing", 404, "Not Found"),
+        ("/v3/nothing/with%0Aa%0Dline", 404, "Not Found"),
+        ("/v3/slides/a%0Ab/info", 404, "not found"),
     ],
 )  # fmt: skip
 def test_errors(v3: Client, target: str, status: int, text: str | None) -> None:

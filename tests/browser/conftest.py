@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from tests.browser.slides import write_folder
+from tests.browser.slides import write_folder, write_looks
 
 ARGUMENTS = (
     "--headless",
@@ -91,6 +91,21 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="package")
+def looks_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of slides with channels, focal planes and shapes."""
+    folder = tmp_path_factory.mktemp("looks")
+    with serving(write_looks(folder), tmp_path_factory.mktemp("log") / "server.log") as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
+def real_url(testdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of the real files."""
+    with serving(testdata, tmp_path_factory.mktemp("log") / "server.log") as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
 def empty_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("empty")
     with serving(folder, tmp_path_factory.mktemp("log") / "server.log") as url:
@@ -150,14 +165,32 @@ class Visitor:
         self.complaints.append(f"{message.text} ({message.location.get('url')})")
 
 
-@pytest.fixture
-def visit(chromium: BrowserContext, server_url: str) -> Iterator[Visitor]:
-    visitor = Visitor(chromium, server_url)
+@contextmanager
+def visiting(context: BrowserContext, url: str) -> Iterator[Visitor]:
+    visitor = Visitor(context, url)
     yield visitor
-    for page in chromium.pages[1:]:
+    for page in context.pages[1:]:
         page.close()
     # What pages remember must not pass from one test to the next.
-    keeper = chromium.pages[0]
-    keeper.goto(f"{server_url}/static/logo.svg")
+    keeper = context.pages[0]
+    keeper.goto(f"{url}/static/logo.svg")
     keeper.evaluate("localStorage.clear()")
     assert visitor.complaints == []
+
+
+@pytest.fixture
+def visit(chromium: BrowserContext, server_url: str) -> Iterator[Visitor]:
+    with visiting(chromium, server_url) as visitor:
+        yield visitor
+
+
+@pytest.fixture
+def looks(chromium: BrowserContext, looks_url: str) -> Iterator[Visitor]:
+    with visiting(chromium, looks_url) as visitor:
+        yield visitor
+
+
+@pytest.fixture
+def real(chromium: BrowserContext, real_url: str) -> Iterator[Visitor]:
+    with visiting(chromium, real_url) as visitor:
+        yield visitor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -43,6 +44,65 @@ def write_svs(path: Path, *, mpp: float = MPP, power: int = 20) -> None:
         label, macro = np.full((120, 100, 3), 230, np.uint8), np.full((100, 260, 3), 210, np.uint8)
         file.write(label, description=f"{head}\r\nlabel 100x120", subfiletype=1, **strips)
         file.write(macro, description=f"{head}\r\nmacro 260x100", subfiletype=9, **strips)
+
+
+STACK = 600, 400
+"""Width and height of ``stack.ome.tif``."""
+BRIGHT = 40000
+
+
+def write_stack(path: Path) -> None:
+    """Fluorescence: channel 0 is bright left of the middle, channel 1 below it; 3 time points of 4 focal planes.
+
+    Focal plane z of channel 0 has BRIGHT * (z + 1) / 4; at time t the right quarter of channel 1 has BRIGHT * t / 2
+    in its upper half.
+    """
+    width, height = STACK
+    samples = np.zeros((3, 4, 2, height, width), np.uint16)
+    for z in range(4):
+        samples[:, z, 0, :, : width // 2] = BRIGHT * (z + 1) // 4
+    samples[:, :, 1, height // 2 :, :] = BRIGHT
+    for t in range(3):
+        samples[t, :, 1, : height // 2, 3 * width // 4 :] = BRIGHT * t // 2
+    channels = {"Name": ["Nuclei", "Membrane"], "Color": [0x0000FFFF, 0x00FF00FF]}
+    spacing = {f"PhysicalSize{axis}": 0.5 for axis in "XY"} | {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
+    about = {"axes": "TZCYX", "Channel": channels, **spacing}
+    tifffile.imwrite(
+        path, samples, ome=True, tile=(128, 128), compression="zlib", photometric="minisblack", metadata=about
+    )
+
+
+SQUARES = {
+    "tumour": (1800, 1300, 2000, 1450),
+    "stroma": (2100, 1300, 2300, 1450),
+    "nucleus": (1900, 1600, 1960, 1650),
+}
+"""Class of a shape of ``section.geojson`` -> left, top, right, bottom in px of the slide."""
+
+
+def write_shapes(path: Path) -> None:
+    """Rectangles in px of the slide, with properties."""
+
+    def feature(number: int, kind: str) -> dict[str, object]:
+        left, top, right, bottom = SQUARES[kind]
+        ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+        about = {"class": kind, "area": (right - left) * (bottom - top), "checked": kind == "tumour"}
+        geometry = {"type": "Polygon", "coordinates": [ring]}
+        return {"type": "Feature", "id": number, "properties": about, "geometry": geometry}
+
+    features = [feature(number, kind) for number, kind in enumerate(SQUARES, 1)]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+
+
+def write_looks(folder: Path) -> Path:
+    """What the tests of pictures and shapes look at."""
+    write_stack(folder / "stack.ome.tif")
+    write_svs(folder / "section.svs")
+    write_shapes(folder / "section.geojson")
+    write_svs(folder / "alone.svs")
+    (folder / "damaged" / "0" / "0").mkdir(parents=True)
+    (folder / "damaged" / "0" / "0" / "0.mvt").write_bytes(b"\x1a\x7fnot as long as it says")
+    return folder
 
 
 def write_folder(folder: Path) -> Path:

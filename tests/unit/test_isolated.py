@@ -16,7 +16,7 @@ import pytest
 from microtome.errors import Conflict, CorruptData, InvalidRequest, NotFound, StorageUnavailable, UnsupportedFormat
 from microtome.formats import isolated_wire as wire
 from microtome.formats.base import FolderFormat
-from microtome.formats.isolated import CRASHES, Isolated, IsolatedSlide
+from microtome.formats.isolated import CRASHES, Isolated, IsolatedSlide, ReaderDied
 from microtome.formats.registry import FormatRegistry
 from microtome.model import EncodedTile, Raster, TileIndex
 from microtome.storage.base import RangeResult
@@ -95,7 +95,7 @@ async def test_it_stands_in_for_the_format(family: Isolated) -> None:
 async def test_a_crash_costs_one_read_and_the_child_is_replaced(family: Isolated, column: int) -> None:
     slide = await opened(family)
     first = await process(slide)
-    with pytest.raises(CorruptData, match="crashed on this slide"):
+    with pytest.raises(ReaderDied, match="crashed on this slide"):
         await slide.read_tile(TileIndex(0, column, 0))
     assert not alive(first)
     assert isinstance(await slide.read_tile(TileIndex(0, GOOD, 0)), Raster)
@@ -110,16 +110,16 @@ async def test_a_child_killed_from_outside_is_replaced(family: Isolated) -> None
     os.kill(await process(slide), signal.SIGKILL)
     try:
         await slide.read_tile(TileIndex(0, GOOD, 0))
-    except CorruptData:  # when the kill was not noticed before the call
+    except ReaderDied:  # when the kill was not noticed before the call
         await slide.read_tile(TileIndex(0, GOOD, 0))
 
 
 async def test_a_slide_that_always_crashes_is_left_alone(family: Isolated) -> None:
     slide = await opened(family)
     for _ in range(CRASHES):
-        with pytest.raises(CorruptData, match="crashed"):
+        with pytest.raises(ReaderDied, match="crashed"):
             await slide.read_tile(TileIndex(0, ABORT, 0))
-    with pytest.raises(CorruptData, match="not tried again"):
+    with pytest.raises(ReaderDied, match="not tried again"):
         await slide.read_tile(TileIndex(0, GOOD, 0))
     assert family.running == 0
 
@@ -128,7 +128,7 @@ async def test_a_hanging_read_is_given_up() -> None:
     family = Isolated(CrashingFormat(), seconds=1)
     slide = await opened(family)
     first = await process(slide)
-    with pytest.raises(CorruptData, match="took longer than 1 s"):
+    with pytest.raises(ReaderDied, match="took longer than 1 s"):
         await slide.read_tile(TileIndex(0, HANG, 0))
     assert not alive(first)
     assert isinstance(await slide.read_tile(TileIndex(0, GOOD, 0)), Raster)
@@ -137,9 +137,9 @@ async def test_a_hanging_read_is_given_up() -> None:
 
 async def test_opening_may_crash_hang_or_be_refused() -> None:
     family = Isolated(CrashingFormat(), seconds=2)
-    with pytest.raises(CorruptData, match="crashed"):
+    with pytest.raises(ReaderDied, match="crashed"):
         await opened(family, b"abort....")
-    with pytest.raises(CorruptData, match="took longer"):
+    with pytest.raises(ReaderDied, match="took longer"):
         await opened(family, b"hang.....")
     with pytest.raises(UnsupportedFormat, match="refused for a reason") as refused:
         await opened(family, b"refuse...")
@@ -165,7 +165,7 @@ async def test_many_calls_at_once_share_one_child_and_fail_together(family: Isol
     results = await asyncio.gather(
         *(slide.read_tile(TileIndex(0, column, 0)) for column in columns), return_exceptions=True
     )
-    assert [type(result) for result in results] == [CorruptData] * 4
+    assert [type(result) for result in results] == [ReaderDied] * 4
     again = await asyncio.gather(*(slide.read_tile(TileIndex(0, GOOD, 0)) for _ in range(20)))
     assert len(again) == 20
     assert family.running == 1

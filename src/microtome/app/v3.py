@@ -25,9 +25,6 @@ from microtome.auth.oidc import OidcOptions
 from microtome.auth.policy import AccessPolicy
 from microtome.catalog.base import Case, MappedSlide, Mapper
 from microtome.catalog.choose import open_mapper
-from microtome.catalog.kinds import Kinds, by_suffix
-from microtome.formats.base import FolderFormat
-from microtome.formats.registry import FormatRegistry
 from microtome.settings import Settings
 from microtome.tiles.pictures import PictureService
 from microtome.viewer import pages
@@ -53,7 +50,7 @@ class LateMapper:
         return await open_mapper(
             settings.local_mode or ("" if remote else "paths"),
             store=self._services.store,
-            kinds=kinds(self._services.formats),
+            kinds=self._services.kinds,
             data_dir=settings.data or "",
             mapper_address=remote or "",
             variables={**os.environ, **_table_variables(settings)},
@@ -79,18 +76,6 @@ class LateMapper:
         """See ``catalog.base.Mapper``."""
         if self._opening is not None and self._opening.done() and self._opening.exception() is None:
             await self._opening.result().close()
-
-
-def kinds(formats: FormatRegistry) -> Kinds:
-    """What the mappers take for slides: known suffixes, and folders that a format knows."""
-
-    def recognises(head: bytes, name: str) -> bool:
-        return any(each.recognises(head, name) for each in formats.formats)
-
-    def is_folder_slide(names: Sequence[str]) -> bool:
-        return any(isinstance(each, FolderFormat) and each.recognises_folder(names) for each in formats.formats)
-
-    return Kinds(by_suffix(recognises=recognises), is_folder_slide)
 
 
 def open_policy(settings: Settings) -> AccessPolicy | None:

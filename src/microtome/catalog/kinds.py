@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+
+from microtome.formats.base import FolderFormat, Suffixed
+from microtome.formats.registry import FormatRegistry
 
 IsSlide = Callable[[str, bytes | None], bool | None]
 """(file name, first bytes or None): whether the file is a slide; None when the name alone does not tell."""
@@ -14,9 +18,15 @@ IsFolderSlide = Callable[[Sequence[str]], bool]
 HEAD_BYTES = 4096
 """So many first bytes are read where a name leaves it open."""
 
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+"""Names of pictures: slides where somebody put them as such, parts and previews of slides elsewhere."""
+
+DICOM = (".dcm", ".dicom")
+"""Names of DICOM instances: many of them side by side are one slide."""
+
 SUFFIXES = (
     ".svs", ".tif", ".tiff", ".tf2", ".tf8", ".btf", ".qptiff", ".ndpi", ".vms", ".vmu", ".mrxs", ".scn", ".svslide",
-    ".bif", ".czi", ".vsi", ".png", ".jpg", ".jpeg", ".bmp", ".webp",
+    ".bif", ".czi", ".vsi", *PICTURES, *DICOM,
     ".mvt", ".mvt.gz", ".pbf", ".pbf.gz", ".geojson", ".geojson.gz", ".mbtiles", ".pmtiles",
 )  # fmt: skip
 """Names of files that are slides."""
@@ -25,12 +35,48 @@ UNSURE = (".json", ".json.gz")
 """Names of files that may be anything: a manifest of vector tiles, a tile, or somebody's notes."""
 
 
+_PART = re.compile(r"\.zarr/|(?:^|/)_[^/]+_/stack\d+/", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """The rules a mapper lists by. They are pure and quick: ``is_slide`` is asked for every name of a folder."""
+    """The rules slides are listed by. They are pure and quick: ``is_slide`` is asked for every name of a folder."""
 
     is_slide: IsSlide
     is_folder_slide: IsFolderSlide
+
+    def is_one_slide(self, names: Sequence[str]) -> bool:
+        """Whether a folder with these names is to be listed as one slide.
+
+        Where slides lie side by side, the folder is none, whoever could open it (the index of a MIRAX slide with its
+        data, a DICOM file beside others), unless what lies deeper makes it one: an OME-Zarr image, a set of tiles.
+        """
+        if any(self._stands_alone(name) for name in names):
+            names = [name for name in names if "/" in name or name.startswith(".") or name.endswith(".json")]
+        return bool(names) and self.is_folder_slide(names)
+
+    def _stands_alone(self, name: str) -> bool:
+        """Whether it is, by its name, a slide directly in the folder, and neither a picture nor part of a series."""
+        return "/" not in name and not name.lower().endswith((*PICTURES, *DICOM)) and bool(self.is_slide(name, None))
+
+
+def kinds_of(formats: FormatRegistry) -> Kinds:
+    """What is a slide for these formats: files with our or their suffixes, and folders that a format knows."""
+    families = [each for each in formats.formats if isinstance(each, FolderFormat)]
+    named = [suffix for each in formats.formats if isinstance(each, Suffixed) for suffix in each.suffixes]
+
+    def recognises(head: bytes, name: str) -> bool:
+        return any(each.recognises(head, name) for each in formats.formats)
+
+    def is_folder_slide(names: Sequence[str]) -> bool:
+        return any(each.recognises_folder(names) for each in families)
+
+    return Kinds(by_suffix((*SUFFIXES, *named), recognises=recognises), is_folder_slide)
+
+
+def is_part(key: str) -> bool:
+    """Whether a key is inside of a slide of many files: the chunks of a Zarr image, the frames of a VSI slide."""
+    return _PART.search(key) is not None
 
 
 def by_suffix(

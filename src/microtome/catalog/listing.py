@@ -28,12 +28,13 @@ LOOKS = 100
 """Into so many files of a folder whose names leave it open it is looked."""
 EVERYTHING = 1024
 """A depth that no key has."""
+LAST = "\U0010fffd"
+"""Sorts behind every character that a store can be asked for."""
 MIRAX = ".mrxs"
 """Such a slide has its data in the folder of the same name."""
 
 _KEPT_BYTES = 256 * 1024 * 1024
 _BYTES_OF_AN_OBJECT = 200
-_LAST = "\U0010fffd"  # sorts behind every character that a store can be asked for
 
 
 @dataclass(slots=True)
@@ -126,7 +127,7 @@ async def survey(store: Store, prefix: str, depth: int) -> Folder:
                     limit="objects of a listing",
                 )
             if passed and page and page[-1].key.startswith(passed):
-                after, complete = passed + _LAST, False
+                after, complete = passed + LAST, False
                 break
     return top
 
@@ -185,8 +186,8 @@ class Listings:
     def _judge(self, path: str, top: Folder, depth: int) -> None:
         for here, level, folder in reversed([each for each in top.walk(path) if each[1] <= depth]):
             names = folder.names() if here else []
-            folder.is_slide = bool(names) and self._kinds.is_folder_slide(names)
-            if level == depth:
+            folder.is_slide = self._kinds.is_one_slide(names)
+            if level == depth or folder.is_slide:
                 continue
             for name, each in folder.folders.items():
                 if each.is_slide:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -33,15 +32,14 @@ _SHOWN = 20
     " [default: the setting dicom_index, else a file in the cache folder of the user]",
 )  # fmt: skip
 @click.option(
-    "--processes", type=click.IntRange(1, 64), default=os.cpu_count() or 2, show_default=True,
-    help="Processes that read files of this machine.",
+    "--processes", type=click.IntRange(1, 64), help="Processes that read files of this machine. [default: one a core]",
 )  # fmt: skip
 @click.option("--problems", is_flag=True, help="List every file that is not served, with the reason.")
 @click.option("--watch", "watching", is_flag=True, help="Stay, and follow what changes, until interrupted.")
 @click.option("--may-be-empty", is_flag=True, help="Forget everything when nothing at all is found any more.")
 @settings_options(only=_STORAGE)
 def index(
-    place: str | None, where: str | None, processes: int, *, problems: bool, watching: bool, may_be_empty: bool,
+    place: str | None, where: str | None, processes: int | None, *, problems: bool, watching: bool, may_be_empty: bool,
     **given: Any,
 ) -> None:  # fmt: skip
     """Index the DICOM files of a folder or bucket, so that they can be searched and served.

@@ -26,6 +26,7 @@ def serve(place: str | None, **given: Any) -> None:
     if settings.data is None:
         settings = dataclasses.replace(settings, data=str(demo_folder()))
     _check_storage(settings)
+    _check_formats(settings)
     _check_secrets(settings)
     from microtome.server.run import serve as run  # the web server is loaded only by the command that needs it
 
@@ -58,6 +59,13 @@ def _check_secrets(settings: Settings) -> None:
         from microtome.auth.signed import SignedUrls
 
         SignedUrls(settings.auth_secrets)
+
+
+def _check_formats(settings: Settings) -> None:
+    """Fail here, in one line, for names of formats that do not exist; each worker would tell it otherwise."""
+    from microtome.app.services import open_formats
+
+    open_formats(settings)
 
 
 def _check_storage(settings: Settings) -> None:

@@ -99,18 +99,22 @@ def _object(dataset: Dataset, path: str, bulk_uri: BulkUri | None, inline_up_to:
 
 def strings(vr: str, text: str) -> list[Any]:
     """The values of a text element as JSON has them; [] when there is nothing but padding."""
+    parts = texts(vr, text)
+    if vr == "PN":
+        return [person_name(each) for each in parts]
+    if vr in {"DS", "IS"}:
+        return [number(each, whole=vr == "IS") for each in parts]
+    return [each or None for each in parts]
+
+
+def texts(vr: str, text: str) -> list[str]:
+    """The values of a text element without padding; [] when there is nothing else."""
     if vr in _UNSPLIT:
         whole = text.rstrip(" \0")
         return [whole] if whole else []
-    parts = text.split("\\")
-    trimmed = [part.strip(" \0") if vr in _LEADING else part.rstrip(" \0") for part in parts]
-    if len(trimmed) == 1 and not trimmed[0]:
-        return []
-    if vr == "PN":
-        return [person_name(each) for each in trimmed]
-    if vr in {"DS", "IS"}:
-        return [number(each, whole=vr == "IS") for each in trimmed]
-    return [each or None for each in trimmed]
+    leading = vr in _LEADING
+    found = [part.strip(" \0") if leading else part.rstrip(" \0") for part in text.split("\\")]
+    return found if len(found) > 1 or found[0] else []
 
 
 def number(text: str, *, whole: bool = False) -> float | str | None:
@@ -127,6 +131,9 @@ def number(text: str, *, whole: bool = False) -> float | str | None:
 def _number(text: str, whole: bool) -> float | str:  # noqa: FBT001 - keywords make a cache slow
     if not _NUMBER.fullmatch(text):
         return text
+    near = float(text)
+    if not whole and repr(near) == text:
+        return near
     exact = Decimal(text)
     if exact == exact.to_integral_value() and abs(exact) <= _EXACT:
         if "." not in text and "e" not in text and "E" not in text:
@@ -134,7 +141,6 @@ def _number(text: str, whole: bool) -> float | str:  # noqa: FBT001 - keywords m
         return int(exact) if whole else float(exact)
     if whole:
         return text
-    near = float(text)
     return near if isfinite(near) and Decimal(repr(near)) == exact else text
 
 

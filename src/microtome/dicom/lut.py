@@ -115,40 +115,45 @@ def palette(dataset: Dataset, facts: ImageFacts, read: Reader) -> Palette | None
             entries = _entries(value(dataset, _PALETTE_DATA + n, read, _MOST_BYTES), count, bits)
         else:
             segments = value(dataset, _PALETTE_SEGMENTED + n, read, 2 * _MOST_BYTES)
-            entries = _expanded(np.frombuffer(segments[: len(segments) // 2 * 2], "<u2"), count)
+            entries = _expanded(segments, count, bits)
         planes.append((entries >> (bits - 8) if bits > 8 else entries).astype(np.uint8))
     if len({len(plane) for plane in planes}) != 1:
         raise CorruptData("The three tables of a palette differ in length")
     return Palette(first, np.stack(planes, axis=1))
 
 
-def _expanded(words: NDArray[np.uint16], count: int) -> NDArray[np.uint16]:
+def _expanded(data: bytes, count: int, bits: int) -> NDArray[np.uint16]:
     """A segmented table (§C.7.9.2): discrete runs, linear ramps, and repetitions of earlier segments."""
+    words = list(data) if bits == 8 else np.frombuffer(data[: len(data) // 2 * 2], "<u2").tolist()
     found: list[int] = []
-    _segments([int(word) for word in words], 0, len(words), len(words), found, count, inside=False)
+    _segments(words, 0, len(words), found, count, offset_words=4 if bits == 8 else 2)
     if len(found) < count:
         raise CorruptData(f"A segmented look-up table has {len(found)} of {count} entries")
     return np.array(found[:count], np.uint16)
 
 
-def _segments(words: list[int], at: int, end: int, most: int, found: list[int], count: int, *, inside: bool) -> None:
-    """Expand up to ``most`` segments from ``at``; every step adds entries or ends, so hostile tables end soon."""
+def _segments(words: list[int], at: int, most: int, found: list[int], count: int, *, offset_words: int) -> None:
+    """Expand up to ``most`` segments from ``at``; every step goes on or ends, so hostile tables end soon.
+
+    ``offset_words`` make the byte offset of an indirect segment, 0 within one, where no other may stand.
+    """
     for _ in range(most):
-        if at + 1 >= end or len(found) >= count:
+        if at + 1 >= len(words) or len(found) >= count:
             return
         kind, length = words[at], words[at + 1]
         match kind:
             case 0:
                 found += words[at + 2 : at + 2 + length]
                 at += 2 + length
-            case 1 if at + 2 < end and (found or length):
-                start, stop = found[-1] if found else 0, words[at + 2]
+            case 1 if at + 2 < len(words) and found:
+                start, stop = found[-1], words[at + 2]
                 found += [round(start + (stop - start) * n / length) for n in range(1, length + 1)]
                 at += 3
-            case 2 if at + 3 < end and not inside:
-                offset = (words[at + 2] | words[at + 3] << 16) // 2
-                _segments(words, offset, end, length, found, count, inside=True)
-                at += 4
+            case 2 if offset_words and at + 2 + offset_words <= len(words):
+                width = 4 // offset_words
+                offset = sum(words[at + 2 + n] << 8 * width * n for n in range(offset_words))
+                _segments(words, offset // width, length, found, count, offset_words=0)
+                at += 2 + offset_words
             case _:
                 raise CorruptData("A segmented look-up table has a segment of no known kind")
 

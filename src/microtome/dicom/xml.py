@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 from microtome.dicom import dictionary
 from microtome.dicom.dataset import Dataset, Element
 from microtome.dicom.fromjson import from_json
-from microtome.dicom.json import INLINE, TRAILING_PADDING, BulkUri, values_of
+from microtome.dicom.json import INLINE, TRAILING_PADDING, BulkUri, texts, values_of
 from microtome.dicom.scanner import DEPTH, ELEMENTS, PixelData
 from microtome.errors import CorruptData, LimitExceeded
 
@@ -81,8 +81,11 @@ class _Writer:
             if value:
                 yield f"<InlineBinary>{b64encode(value).decode('ascii')}</InlineBinary>"
         else:
-            for number, each in enumerate(values_of(dataset, element), 1):
-                if each is None:
+            # Numbers that are text stay the text they are.
+            plain = vr in {"DS", "IS"}
+            values: list[Any] = texts(vr, dataset.text(value, vr)) if plain else values_of(dataset, element)
+            for number, each in enumerate(values, 1):
+                if each is None or each == "":
                     continue
                 if isinstance(each, dict):
                     yield from _person(number, cast("dict[str, str]", each))

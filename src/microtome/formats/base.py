@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from microtome.model import EncodedTile, Level, Raster, SlideInfo, TileIndex
@@ -104,6 +106,34 @@ class FolderFormat(Protocol):
 
     async def open(self, files: Files) -> Slide:
         """As ``Format.open``."""
+        ...
+
+
+@runtime_checkable
+class Suffixed(Protocol):
+    """A format with names of its own: listings open nothing, so they only show files that are called like slides."""
+
+    suffixes: Sequence[str]
+    """With the dot, in lower case: (".svs",)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormatOptions:
+    """What the settings of a server say to all of its formats.
+
+    ``cache_dir`` is a folder for what should outlive the server; None: keep nothing longer than it runs. A format uses
+    a folder of its own in it, and bounds what it leaves there.
+    """
+
+    cache_dir: Path | None = None
+
+
+@runtime_checkable
+class Configurable(Protocol):
+    """A format that wants to know the settings."""
+
+    def configure(self, options: FormatOptions) -> None:
+        """Called at most once, before ``start`` and before anything is opened. Must not touch the disk yet."""
         ...
 
 

@@ -14,8 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from microtome.errors import Conflict, CorruptData, MicrotomeError
-from microtome.formats.base import Serving, Slide
-from microtome.formats.isolated_wire import Line, Message, from_error, from_info, from_tile, to_error, to_object
+from microtome.formats.base import Configurable, Serving, Slide
+from microtome.formats.isolated_wire import (
+    Line,
+    Message,
+    from_error,
+    from_info,
+    from_tile,
+    to_error,
+    to_object,
+    to_options,
+)
 from microtome.formats.threads import reason
 from microtome.model import TileIndex
 from microtome.storage.base import ObjectInfo, RangeResult
@@ -23,6 +32,7 @@ from microtome.storage.folder import Files, PinnedFolder
 from microtome.storage.pinned import PinnedObject
 
 _SET_SIGNAL_OF_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of prctl(2)
+_FAREWELL_SECONDS = 1.0
 
 
 class _Parent:
@@ -132,6 +142,7 @@ class _Reader:
         self._format_name = format_name
         self._parent = _Parent(line)
         self._slide: Slide | None = None
+        self._format: object = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
@@ -177,9 +188,11 @@ class _Reader:
         for part in name.split("."):
             made = getattr(made, part)
         reader: Any = made()
-        serving: object = reader
-        if isinstance(serving, Serving):
-            await serving.start()
+        self._format = reader
+        if isinstance(self._format, Configurable):
+            self._format.configure(to_options(message["options"]))
+        if isinstance(self._format, Serving):
+            await self._format.start()
         key = message["key"]
         store = _ParentStore(self._parent, root=key, path=message["path"])
         files: Files = await (PinnedFolder if message["folder"] else PinnedObject).open(store, key)
@@ -189,6 +202,12 @@ class _Reader:
         slide: Slide = await reader.open(files)
         self._slide = slide
         return slide
+
+    async def stop(self) -> None:
+        """Let the format clear away what it keeps for as long as it serves; not for long."""
+        if isinstance(self._format, Serving):
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await self._format.stop()
 
 
 def _die_with_the_parent(parent: int) -> None:
@@ -203,11 +222,14 @@ def _die_with_the_parent(parent: int) -> None:
 
 async def _main(descriptor: int, format_name: str) -> None:
     connection = socket.socket(fileno=descriptor)
-    line = Line(*await asyncio.open_connection(sock=connection))
+    reader = _Reader(Line(*await asyncio.open_connection(sock=connection)), format_name)
     try:
-        await _Reader(line, format_name).serve()
+        await reader.serve()
     except (ConnectionError, asyncio.IncompleteReadError):
-        os._exit(0)  # the server has hung up; threads of libraries must not keep the process
+        try:
+            await reader.stop()
+        finally:
+            os._exit(0)  # the server has hung up; threads of libraries must not keep the process
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import base64
 import json
 import struct
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from microtome.errors import (
     StorageUnavailable,
     UnsupportedFormat,
 )
+from microtome.formats.base import FormatOptions
 from microtome.model import AssociatedImage, Channel, EncodedTile, Level, Raster, Size, SlideInfo
 from microtome.storage.base import ObjectInfo
 
@@ -96,6 +98,17 @@ def to_error(message: Message) -> MicrotomeError:
             return Busy(text)
         case _:
             return CorruptData(text)
+
+
+def from_options(options: FormatOptions) -> Message:
+    """What the settings say, for a child."""
+    return {"cache_dir": None if options.cache_dir is None else str(options.cache_dir)}
+
+
+def to_options(message: Message) -> FormatOptions:
+    """See ``from_options``."""
+    folder = message["cache_dir"]
+    return FormatOptions(cache_dir=None if folder is None else Path(folder))
 
 
 def from_info(info: SlideInfo) -> Message:

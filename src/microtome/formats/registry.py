@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 
 from microtome.errors import CorruptData, InvalidRequest, UnsupportedFormat
-from microtome.formats.base import FolderFormat, Format, Serving, Slide
+from microtome.formats.base import Configurable, FolderFormat, Format, FormatOptions, Serving, Slide
+from microtome.formats.isolated import Isolated, ReaderDied
 from microtome.storage.folder import Files, PinnedFolder
 from microtome.telemetry import logger
 
@@ -26,15 +27,36 @@ class FormatRegistry:
         self.formats = tuple(sorted(found, key=lambda each: (-self.priorities[each.name], each.name)))
 
     @classmethod
-    def from_entry_points(cls, priorities: Mapping[str, int] | None = None) -> FormatRegistry:
-        """All installed formats; ours register the same way as an outsider's. One that cannot be loaded is left out."""
+    def from_entry_points(
+        cls,
+        priorities: Mapping[str, int] | None = None,
+        *,
+        isolate: Iterable[str] = (),
+        options: FormatOptions | None = None,
+    ) -> FormatRegistry:
+        """All installed formats; ours register the same way as an outsider's. One that cannot be loaded is left out.
+
+        Those named in ``isolate`` read every slide in a process of its own. Formats that ask for ``options`` get them.
+        Raises InvalidRequest(parameter="isolate") for a name that is not installed.
+        """
         found: list[Format] = []
         for point in entry_points(group=GROUP):
             try:
                 found.append(point.load()())
             except ImportError as error:
                 logger.warning("format %s cannot be loaded: %s", point.name, error)
-        return cls(found, priorities)
+        wanted = frozenset(isolate)
+        unknown = sorted(wanted - {each.name for each in found})
+        if unknown:
+            known = ", ".join(sorted(each.name for each in found))
+            raise InvalidRequest(
+                f"There is no format {unknown[0][:40]} to isolate; there are {known}", parameter="isolate"
+            )
+        formats = [Isolated(each) if each.name in wanted else each for each in found]
+        for each in formats:
+            if options is not None and isinstance(each, Configurable):
+                each.configure(options)
+        return cls(formats, priorities)
 
     def recognising(self, files: Files) -> list[Format]:
         """The formats that take a file or folder for theirs, the first choice first."""
@@ -55,7 +77,8 @@ class FormatRegistry:
     async def opened(self, files: Files, name: str | None = None) -> tuple[Slide, str]:
         """Open with the first format that recognises the file and can, or with the one called ``name`` alone.
 
-        Tells which format it was. Raises UnsupportedFormat or CorruptData of the first choice when none can,
+        Tells which format it was. Raises UnsupportedFormat or CorruptData of the first choice when none can (ReaderDied
+        when its process died),
         InvalidRequest(parameter="format") for a name that is not installed.
         """
         if name is not None:
@@ -67,11 +90,11 @@ class FormatRegistry:
             chosen = self.recognising(files)
         if not chosen:
             raise _unknown(files, [each.name for each in self.formats])
-        failures: list[UnsupportedFormat | CorruptData] = []
+        failures: list[UnsupportedFormat | CorruptData | ReaderDied] = []
         for each in chosen:
             try:
                 return await each.open(files), each.name  # type: ignore[arg-type]  # a folder only goes to FolderFormat
-            except (UnsupportedFormat, CorruptData) as error:
+            except (UnsupportedFormat, CorruptData, ReaderDied) as error:
                 failures.append(error)
         raise failures[0]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
 
 import numpy as np
 from isal import isal_zlib
@@ -16,6 +16,16 @@ def deflate(data: NDArray[np.generic]) -> bytes:
     """A zlib stream of the bytes of a contiguous array. Releases the GIL."""
     compress = cast("Callable[..., bytes]", isal_zlib.compress)  # pyright: ignore[reportUnknownMemberType]
     return compress(data, _LEVEL)
+
+
+def deflated(pieces: Iterable[NDArray[np.generic]]) -> Iterator[bytes]:
+    """One zlib stream of contiguous arrays, in parts. An array is done with when the next one is asked for."""
+    start = cast("Callable[[int], Any]", isal_zlib.compressobj)  # pyright: ignore[reportUnknownMemberType]
+    stream = start(_LEVEL)
+    for piece in pieces:
+        if part := stream.compress(piece):
+            yield part
+    yield stream.flush()
 
 
 def crc32(data: bytes, before: int = 0) -> int:

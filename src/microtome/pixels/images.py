@@ -90,7 +90,7 @@ def encode(array: Samples, kind: str, quality: int = 90, *, profile: bytes | Non
     LimitExceeded for a picture larger than the kind allows.
     """
     name, facts = ALIASES.get(kind, kind), _kind(kind)
-    if name not in available():
+    if facts.passthrough or (name == "avif" and not _has_avif()):
         raise NotAcceptable(f"Pictures cannot be encoded as {kind}", available=_available_types())
     _check(array, name, facts)
     quality = min(max(quality, 1), 100)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microtome.errors import LimitExceeded, UnsupportedFormat
-from microtome.pixels.deflate import deflate
+from microtome.pixels.bands import bands
+from microtome.pixels.deflate import deflated
 
 _SHORT, _LONG, _RATIONAL, _ASCII = 3, 4, 5, 2
 _SIZES = {_ASCII: 1, _SHORT: 2, _LONG: 4, _RATIONAL: 8}
@@ -49,8 +51,7 @@ def encode(array: NDArray[np.generic]) -> bytes:
             limit="TIFF bytes",
             value=array.nbytes,
         )
-    little_endian = array.dtype.newbyteorder("<")
-    strips = [deflate(np.ascontiguousarray(array[:, :, n], little_endian)) for n in range(channels)]
+    strips = [b"".join(deflated(_plane(array, n))) for n in range(channels)]
     fields = _fields(array, [0] * channels, [len(strip) for strip in strips])
     begin = 8 + len(_directory(fields))
     offsets = [begin + sum(len(strip) for strip in strips[:n]) for n in range(channels)]
@@ -58,6 +59,13 @@ def encode(array: NDArray[np.generic]) -> bytes:
         raise LimitExceeded("The picture is too large for a TIFF: ask for fewer channels or pixels", limit="TIFF bytes")
     directory = _directory(_fields(array, offsets, [len(strip) for strip in strips]))
     return b"".join((b"II\x2a\0", struct.pack("<I", 8), directory, *strips))
+
+
+def _plane(array: NDArray[np.generic], number: int) -> Iterator[NDArray[np.generic]]:
+    """The samples of a channel, a band of rows at a time."""
+    little_endian = array.dtype.newbyteorder("<")
+    for rows in bands(int(array.shape[0]), int(array.shape[1])):
+        yield np.ascontiguousarray(array[rows, :, number], little_endian)
 
 
 def _fields(array: NDArray[np.generic], offsets: list[int], lengths: list[int]) -> list[_Field]:

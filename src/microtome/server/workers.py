@@ -2,7 +2,8 @@
 
 SIGTERM, SIGINT   all workers finish their requests and stop.
 SIGHUP            a new generation of workers starts; only when all of it is ready, the old one drains and stops.
-A worker that dies is replaced, more slowly the more often it happens.
+A worker that dies is replaced, more slowly the more often it happens. When the parent dies, the workers stop as if told
+to: left alone they would keep the port for ever.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
@@ -71,6 +73,7 @@ def work(settings: Settings, listening: socket.socket, folder: Path, pipe: Conne
     from microtome.server.run import DRAIN_SECONDS, build
 
     set_up(verbose=settings.verbose)
+    threading.Thread(target=_stop_when_orphaned, args=(folder,), name="parent-watch", daemon=True).start()
     # The terminal sends SIGINT and SIGHUP to the whole group; the parent decides what they mean.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -83,6 +86,18 @@ def work(settings: Settings, listening: socket.socket, folder: Path, pipe: Conne
     signal.signal(DRAIN, drain)
     server.run(sockets=[listening])
     leave(0 if server.started else 1)
+
+
+def _stop_when_orphaned(folder: Path) -> None:
+    """Wait for the end of the parent, then do what it would have done: tell this worker to stop, remove the folder."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    wait([parent.sentinel])
+    # A parent that ends in good order has waited for its workers.
+    logger.error("the parent of this worker is gone; it stops, too")
+    shutil.rmtree(folder, ignore_errors=True)  # what is mapped stays readable until the worker has ended
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Supervisor:

@@ -98,7 +98,7 @@ class Settings:
     cache_answers: int = _option(64 << 20, size(1), "Answers kept ready for the wire, in each process", unit="bytes",
                                  group="caches")  # fmt: skip
     cache_headers: int = _option(64 << 20, size(1), "Headers of slides kept in memory", unit="bytes", group="caches")
-    cache_dir: Path | None = _option(None, optional_path, "Folder in which headers of slides are kept over restarts",
+    cache_dir: Path | None = _option(None, optional_path, "Folder that keeps headers and indexes over restarts",
                                      group="caches")  # fmt: skip
     cache_max_age: int = _option(3600, whole(0, (1 << 32) - 1), "How long clients may keep a tile",
                                  wsi="WSI_CACHE_MAX_AGE", unit="s", group="caches")  # fmt: skip

@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from microtome.model import SlideInfo
+from microtome.model import Channel, SlideInfo
 
 PROPERTY_COUNT = 500
 """Most properties of a slide that are written into its page."""
@@ -40,6 +40,10 @@ _MEDIA_TYPES = {
     ".txt": "text/plain; charset=utf-8",
     ".json": "application/json",
 }
+
+
+_FOLDERS = {"viewer.js": ("slide", "picture", "vector"), "catalogue.js": ("catalogue", "vector")}
+"""Folders of the modules that a page loads besides ``shared``; the one of its own name where none is told."""
 
 
 class StaticFile(NamedTuple):
@@ -235,6 +239,11 @@ def describe(slide_id: str, info: SlideInfo) -> dict[str, Any]:
             {"name": image.name, "width": image.size.width, "height": image.size.height} for image in info.associated
         ],
         "icc": info.icc_profile is not None,
+        "kind": "image" if info.channels else "vector",
+        "dtype": info.dtype,
+        "channels": [_channel(channel) for channel in info.channels],
+        "focal_planes": info.focal_planes,
+        "time_points": info.time_points,
         "vendor": info.vendor,
         "properties": {
             key[:PROPERTY_LENGTH]: value[:PROPERTY_LENGTH]
@@ -242,6 +251,11 @@ def describe(slide_id: str, info: SlideInfo) -> dict[str, Any]:
         },
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def _channel(channel: Channel) -> dict[str, str]:
+    color = {} if channel.color is None else {"color": f"{channel.color:06x}"}
+    return {"name": channel.name, **color}
 
 
 def _is_positive(value: float | None) -> bool:
@@ -260,8 +274,8 @@ def _base(config: Mapping[str, Any], relative: str) -> str:
 
 def _preloads(base: str, entry: str) -> str:
     """Links that fetch all modules at once instead of one import after the other."""
-    folder = "slide" if entry == "viewer.js" else entry.removesuffix(".js")
-    wanted = (f"/static/js/{entry}", "/static/js/shared/", f"/static/js/{folder}/")
+    folders = _FOLDERS.get(entry, (entry.removesuffix(".js"),))
+    wanted = (f"/static/js/{entry}", "/static/js/shared/", *(f"/static/js/{folder}/" for folder in folders))
     return "\n".join(
         f'<link rel="modulepreload" href="{html.escape(base + path)}">'
         for path in sorted(static_files())

@@ -122,3 +122,20 @@ async def test_what_was_asked_before_forgetting_is_not_kept() -> None:
 
     assert await kept.get("key", late) == "old"
     assert await kept.get("key", answers) == "new"
+
+
+def has_dicom_or_zarr(names: Sequence[str]) -> bool:
+    return has_zarr(names) or any(name.endswith(".dcm") for name in names if "/" not in name)
+
+
+async def test_within_a_folder_slide_is_no_slide() -> None:
+    keys = ["series/1.dcm", "series/2.dcm", "image/0/zarr.json", "image/zarr.json", "mixed/1.dcm", "mixed/a.svs"]
+    listings = Listings(MemoryStore(dict.fromkeys(keys, b"x")), Kinds(by_suffix(), has_dicom_or_zarr))
+    root = await listings.folder("", 2)
+    assert {name: folder.is_slide for name, folder in root.folders.items()} == {
+        "image": True, "mixed": False, "series": True,
+    }  # fmt: skip
+    found = {name: [each.name for each in await listings.slides_in(folder)] for name, folder in root.folders.items()}
+    assert found == {"image": [], "mixed": ["1.dcm", "a.svs"], "series": []}
+    assert (await listings.locate("series/1.dcm")).key == "series/1.dcm", "asked for by its key it is one"
+    assert (await listings.locate("series")).companions == ("series/1.dcm", "series/2.dcm")

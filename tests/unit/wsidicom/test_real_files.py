@@ -152,9 +152,12 @@ async def test_fluorescence_has_stains_with_names_and_colours(testdata: Path) ->
 def test_a_flat_folder_of_plain_names_may_be_dicom() -> None:
     recognises = WsidicomFormat().recognises_folder
     assert recognises(["a.dcm", "readme.txt"])
-    assert recognises(["sub/A.DCM"])
+    assert recognises(["A.DCM", "sub/B.DCM"])
+    assert not recognises(["sub/A.DCM"]), "a folder of slides"
     assert recognises(["1.2.840.113619.2.1"])
     assert recognises(["10_0", "1_Map", "readme.txt"])
     assert not recognises(["0/0/0", "meta.json"])
     assert not recognises(["a.tif", "b"])
     assert not recognises(["readme.txt"])
+    assert not recognises(["README", "LICENSE"])
+    assert not recognises(["0a1b2c3d4e5f60718293a4b5c6d7e8f901234567"]), "an object of a version control system"

@@ -12,16 +12,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from microtome.api import conditional
+from microtome.api import compression, conditional
+from microtome.api.compression import COMPRESS_FROM
 from microtome.api.wsi_v3.context import V3Context
 from microtome.errors import InvalidRequest
-from microtome.model import EncodedTile
 from microtome.pixels import images
 from microtome.tiles.answer import ImageAnswer, key_of
 from microtome.tiles.service import is_vector
-
-COMPRESS_FROM = 1000
-"""Shorter texts gain nothing."""
 
 
 def image(context: V3Context, request: Request, answer: ImageAnswer, kind: str | None) -> Response:
@@ -50,28 +47,9 @@ def payload(context: V3Context, request: Request, answer: ImageAnswer, kind: str
             parameter="image_format",
         )
     media_type = tile.media_type if kind is None else images.media_type(kind)
-    data, headers = tile.data, {"vary": "accept-encoding"}
-    if tile.encoding == "gzip":
-        if accepts_gzip(request):
-            headers["content-encoding"] = "gzip"
-        else:
-            data = unzipped(tile)
-    elif len(data) >= COMPRESS_FROM and accepts_gzip(request):
-        data = gzip.compress(data, 6, mtime=0)
-        headers["content-encoding"] = "gzip"
-    etag = f"{answer.etag}{'-gz' if 'content-encoding' in headers else ''}"
-    return _conditional(context, request, data, etag, media_type, headers)
-
-
-def unzipped(tile: EncodedTile, limit: int = 64 << 20) -> bytes:
-    """The payload without its compression, at most ``limit`` bytes."""
-    if tile.encoding != "gzip":
-        return tile.data
-    with gzip.GzipFile(fileobj=io.BytesIO(tile.data)) as stream:
-        data = stream.read(limit + 1)
-    if len(data) > limit:
-        raise InvalidRequest("The tile is too large to be decompressed; accept gzip", parameter="image_format")
-    return data
+    data, suffix = compression.payload(tile, request.headers.get("accept-encoding", ""))
+    headers = {"vary": "accept-encoding"} | ({"content-encoding": "gzip"} if suffix else {})
+    return _conditional(context, request, data, answer.etag + suffix, media_type, headers)
 
 
 def document(context: V3Context, request: Request, body: Any, version: str | None = None) -> Response:
@@ -79,7 +57,7 @@ def document(context: V3Context, request: Request, body: Any, version: str | Non
     data = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")
     etag = key_of(f"{version}\0{data.decode('utf-8', 'replace')}")
     headers = {"vary": "accept-encoding"}
-    if len(data) >= COMPRESS_FROM and accepts_gzip(request):
+    if len(data) >= COMPRESS_FROM and _gzipped(request):
         data, etag = gzip.compress(data, 6, mtime=0), f"{etag}-gz"
         headers["content-encoding"] = "gzip"
     private = "private" if context.policy.private() else "public"
@@ -89,7 +67,7 @@ def document(context: V3Context, request: Request, body: Any, version: str | Non
 def profile(context: V3Context, request: Request, data: bytes, etag: str) -> Response:
     """An ICC profile, compressed as the original does when the client takes it."""
     headers = {"vary": "accept-encoding"}
-    if accepts_gzip(request):
+    if _gzipped(request):
         data, etag = gzip.compress(data, 6, mtime=0), f"{etag}-gz"
         headers["content-encoding"] = "gzip"
     return _conditional(context, request, data, etag, "application/octet-stream", headers)
@@ -104,13 +82,8 @@ def archive(entries: Iterable[tuple[str, bytes]]) -> Response:
     return Response(buffer.getvalue(), media_type="application/zip", headers={"cache-control": "no-store"})
 
 
-def accepts_gzip(request: Request) -> bool:
-    """Whether gzip is among the encodings a client takes (RFC 9110 §12.5.3)."""
-    for item in request.headers.get("accept-encoding", "").split(","):
-        name, _, weight = item.partition(";")
-        if name.strip().lower() in {"gzip", "*"}:
-            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
-    return False
+def _gzipped(request: Request) -> bool:
+    return compression.accepts_gzip(request.headers.get("accept-encoding", ""))
 
 
 def _conditional(

@@ -14,8 +14,9 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from microtome.api import compression
 from microtome.api.disconnect import unless_gone
-from microtome.api.wsi_v3 import answers
+from microtome.api.wsi_v3 import answers, openapi
 from microtome.api.wsi_v3.context import V3Context
 from microtome.api.wsi_v3.parameters import ColourOf, EncodingOf, Plugin, Principal, ViewOf, options
 from microtome.api.wsi_v3.slides import (
@@ -38,6 +39,7 @@ from microtome.tiles.service import is_vector
 
 AT_ONCE = 8
 """Slides of one request that are worked on at the same time."""
+ENTRIES = "Entries are t1, t2, ... in the order asked for; one that fails is tN.err, whose text says why."
 One = Callable[[int, Target], Coroutine[Any, Any, ImageAnswer]]
 """The picture of a slide; the number is its place in the request."""
 
@@ -53,13 +55,16 @@ class Targets:
 def targets_of(
     request: Request,
     who: Principal,
-    paths: Annotated[list[str] | None, Query(description="Ids of slides, repeated or separated by commas")] = None,
+    paths: Annotated[
+        list[str] | None, Query(description="Ids of slides, separated by commas, or one each time")
+    ] = None,
     slides: Annotated[list[str] | None, Query(description="Older name of paths")] = None,
     slide_id: Annotated[str | None, Query(description="One slide; pictures then come without archive")] = None,
     plugin: Plugin = None,
 ) -> Targets:
     """The slides, by any of the names of the parameter. Raises MissingParameter, LimitExceeded."""
-    found = [each for text in (paths or slides or []) for each in text.split(",")]
+    given = paths or slides or []
+    found = given[0].split(",") if len(given) == 1 else given  # an id may hold a comma where each stands for itself
     if not found and slide_id is not None:
         return Targets((Target(who, slide_id, plugin or None),), single=True)
     if not found:
@@ -104,7 +109,12 @@ def router(context: V3Context, prefix: str) -> APIRouter:
             return answers.image(context, request, await unless_gone(request.receive, one(0, targets.each[0])), kind)
         return answers.archive(await unless_gone(request.receive, _entries(targets.each, kind, one)))
 
-    @routes.get("/info", summary="The facts of several slides")
+    @routes.get(
+        "/info",
+        **openapi.operation(
+            "The facts of several slides", openapi.INFOS, "In the order asked for. One that fails fails the request."
+        ),
+    )
     async def info(request: Request, targets: TargetsOf) -> Response:
         async def all_of_them() -> list[Any]:
             return [(await slides.opened(target))[1] for target in targets.each]
@@ -112,23 +122,32 @@ def router(context: V3Context, prefix: str) -> APIRouter:
         found = await unless_gone(request.receive, all_of_them())
         return answers.document(context, request, found[0] if targets.single else found)
 
-    @routes.get("/thumbnail/max_size/{max_x}/{max_y}", summary="Thumbnails of several slides")
+    @routes.get(
+        "/thumbnail/max_size/{max_x}/{max_y}",
+        **openapi.operation("Thumbnails of several slides", openapi.ARCHIVE, ENTRIES),
+    )
     async def thumbnail(
         request: Request, targets: TargetsOf, size: ThumbnailSize, encoding: EncodingOf, colour: ColourOf
     ) -> Response:
-        asked, largest = options(encoding, colour, padding=context.padding), checked(size, context)
+        largest, asked = checked(size, context), options(encoding, colour, padding=context.padding)
         return await pictures(
             request, targets, encoding.kind, lambda _, target: slides.thumbnail(target, largest, asked)
         )
 
-    @routes.get("/label/max_size/{max_x}/{max_y}", summary="Labels of several slides")
+    @routes.get(
+        "/label/max_size/{max_x}/{max_y}",
+        **openapi.operation("Labels of several slides", openapi.ARCHIVE, ENTRIES),
+    )
     async def label(request: Request, targets: TargetsOf, size: AssociatedSize, encoding: EncodingOf) -> Response:
         asked = options(encoding, padding=context.padding)
         return await pictures(
             request, targets, encoding.kind, lambda _, target: slides.associated(target, "label", size, asked)
         )
 
-    @routes.get("/macro/max_size/{max_x}/{max_y}", summary="Overviews of several slides")
+    @routes.get(
+        "/macro/max_size/{max_x}/{max_y}",
+        **openapi.operation("Overviews of several slides", openapi.ARCHIVE, ENTRIES),
+    )
     async def macro(
         request: Request, targets: TargetsOf, size: AssociatedSize, encoding: EncodingOf, colour: ColourOf
     ) -> Response:
@@ -137,7 +156,10 @@ def router(context: V3Context, prefix: str) -> APIRouter:
             request, targets, encoding.kind, lambda _, target: slides.associated(target, "macro", size, asked)
         )
 
-    @routes.get(TILE, summary="The same tile of several slides")
+    @routes.get(
+        TILE,
+        **openapi.operation("The same tile of several slides", openapi.ARCHIVE_OF_TILES, ENTRIES),
+    )
     async def tile(
         request: Request, targets: TargetsOf, at: TileOf, encoding: EncodingOf, colour: ColourOf, view: ViewOf
     ) -> Response:
@@ -145,13 +167,16 @@ def router(context: V3Context, prefix: str) -> APIRouter:
         index = at._replace(z=view.z, t=view.t)
         return await pictures(request, targets, encoding.kind, lambda _, target: slides.tile(target, index, asked))
 
-    @routes.get("/batch/", summary="One tile of each of several slides")
+    @routes.get(
+        "/batch/",
+        **openapi.operation("One tile of each of several slides", openapi.ARCHIVE_OF_TILES, ENTRIES),
+    )
     async def batch(
         request: Request, targets: TargetsOf, places: PlacesOf, encoding: EncodingOf, colour: ColourOf, view: ViewOf
     ) -> Response:
-        asked = options(encoding, colour, view, padding=context.padding, pad=context.pad_tiles)
         if len(targets.each) != len(places):
             raise WrongNumbers(len(targets.each), len(places))
+        asked = options(encoding, colour, view, padding=context.padding, pad=context.pad_tiles)
         return await pictures(
             request,
             targets,
@@ -159,7 +184,10 @@ def router(context: V3Context, prefix: str) -> APIRouter:
             lambda number, target: slides.tile(target, places[number]._replace(z=view.z, t=view.t), asked),
         )
 
-    @routes.get("/icc_profile", summary="ICC profiles of several slides")
+    @routes.get(
+        "/icc_profile",
+        **openapi.operation("ICC profiles of several slides", openapi.PROFILES, "400 when one of the slides has none."),
+    )
     async def icc_profile(request: Request, targets: TargetsOf) -> Response:
         async def all_of_them() -> list[bytes]:
             try:
@@ -190,6 +218,6 @@ async def _entries(targets: tuple[Target, ...], kind: str | None, one: One) -> l
             except MicrotomeError as error:
                 return f"t{number}.err", error.message.encode("utf-8", "replace")
         name = kind or ("mvt" if is_vector(tile) else "jpeg")
-        return f"t{number}.{images.KINDS[name].extension}", answers.unzipped(tile)
+        return f"t{number}.{images.KINDS[name].extension}", compression.unzipped(tile)
 
     return list(await asyncio.gather(*(entry(number, target) for number, target in enumerate(targets, 1))))

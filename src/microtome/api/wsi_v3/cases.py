@@ -10,11 +10,12 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from microtome.api.wsi_v3 import answers, documents, errors
+from microtome.api.wsi_v3 import answers, documents, errors, openapi
 from microtome.api.wsi_v3.context import V3Context
 from microtome.api.wsi_v3.parameters import Principal, SlideId
 from microtome.api.wsi_v3.slides import MissingParameter
 from microtome.catalog.base import Case, MappedSlide
+from microtome.errors import NotFound
 
 
 def router(context: V3Context) -> APIRouter:
@@ -25,20 +26,33 @@ def router(context: V3Context) -> APIRouter:
         kept: list[Case] = []
         for case in found:
             slides = tuple([each for each in case.slides if await context.allows(who, each)])
-            if slides or not case.slides:
+            if slides or (not case.slides and await context.allows(who, case.id)):
                 kept.append(replace(case, slides=slides))
         return kept
 
-    @routes.get("/cases/", summary="The cases of the catalogue, or of a folder")
+    @routes.get(
+        "/cases/",
+        **openapi.operation(
+            "The cases of the catalogue, or of a folder",
+            openapi.CASES,
+            "The mapper decides whether it needs a context. Slides that the caller may not see are left out.",
+        ),
+    )
     async def cases(
         request: Request,
         who: Principal,
         folder: Annotated[str | None, Query(alias="context", description="A folder below the data")] = None,
     ) -> Response:
-        found = await visible(who, await context.mapper.cases(folder))
+        missing = NotFound("context", folder or "", f"Context folder '{folder}' not found")
+        found = await visible(who, await context.unless_missing(context.mapper.cases(folder), missing))
+        if not found and folder and not await context.allows(who, folder):
+            raise missing
         return answers.document(context, request, [documents.case(each) for each in found])
 
-    @routes.get("/cases/slides/", summary="The slides of a case")
+    @routes.get(
+        "/cases/slides/",
+        **openapi.operation("The slides of a case", openapi.SLIDES, "Slides that the caller may not see are left out."),
+    )
     async def case_slides(
         request: Request,
         who: Principal,
@@ -48,21 +62,35 @@ def router(context: V3Context) -> APIRouter:
         case = slide_id if case_id is None else case_id
         if case is None:
             raise MissingParameter(("query", "case_id"))
-        found = [each for each in await context.mapper.slides(case) if await context.allows(who, each.id)]
+        missing = NotFound("case", case, f"Case with case_id {case} does not exist")
+        listed = await context.unless_missing(context.mapper.slides(case), missing)
+        found = [each for each in listed if await context.allows(who, each.id)]
+        if not found and case and not await context.allows(who, case):
+            raise missing
         return answers.document(context, request, [documents.slide(each) for each in found])
 
     async def one(who: Any, slide_id: str) -> MappedSlide:
         return (await context.slide(who, slide_id))[1]
 
-    @routes.get("/slides", summary="A slide of the catalogue")
+    @routes.get(
+        "/slides", **openapi.operation("A slide of the catalogue", openapi.SLIDE, "With the files it is made of.")
+    )
     async def slide(request: Request, who: Principal, slide_id: SlideId) -> Response:
         return answers.document(context, request, documents.slide(await one(who, slide_id)))
 
-    @routes.get("/slides/storage", summary="Where a slide is")
+    @routes.get(
+        "/slides/storage",
+        **openapi.operation("Where a slide is", openapi.STORAGE, "Addresses are relative to the root of the data."),
+    )
     async def storage(request: Request, who: Principal, slide_id: SlideId) -> Response:
         return answers.document(context, request, documents.storage(await one(who, slide_id)))
 
-    @routes.get("/refresh_local_mapper", summary="Look for new files now")
+    @routes.get(
+        "/refresh_local_mapper",
+        **openapi.operation(
+            "Look for new files now", openapi.DONE, "New files also appear without it, after a moment."
+        ),
+    )
     async def refresh(who: Principal) -> Response:
         await context.mapper.refresh()
         return errors.detail("Local mapper has been refreshed.", 200)

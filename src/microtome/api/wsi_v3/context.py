@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from starlette.requests import Request
 
@@ -17,6 +17,8 @@ from microtome.errors import NotFound
 from microtome.model import SlideInfo, SlideRecord
 from microtome.storage.base import Store
 from microtome.tiles.pictures import PictureService
+
+T = TypeVar("T")
 
 
 class Policy(Protocol):
@@ -105,14 +107,26 @@ class V3Context:
     """Hears what the catalogue says of ids, where everybody may see every slide."""
 
     async def slide(self, principal: Any, slide_id: str, plugin: str | None = None) -> tuple[SlideRecord, MappedSlide]:
-        """The record of an id that the principal may see. Raises NotFound for others, too."""
+        """The record of an id that the principal may see. Raises NotFound for others, too, in the same words."""
+        missing = NotFound("slide", slide_id, f"Slide {slide_id} does not exist")
         if not await self.allows(principal, slide_id):
-            raise NotFound("slide", slide_id, f"Slide {slide_id} does not exist")
-        found = await self.mapper.slide(slide_id)
+            raise missing
+        found = await self.unless_missing(self.mapper.slide(slide_id), missing)
         record = SlideRecord(slide_id, found.key, plugin or None)
         if plugin is None:
             self.known(record)
         return record, found
+
+    async def unless_missing(self, found: Awaitable[T], missing: NotFound) -> T:
+        """What the mapper finds. Where people log in it raises ``missing`` instead of the mapper's own NotFound: its
+        words would tell what does not exist from what may not be seen.
+        """
+        try:
+            return await found
+        except NotFound as error:
+            if self.policy.private():
+                raise missing from error
+            raise
 
     async def allows(self, principal: Any, slide_id: str) -> bool:
         """Whether the principal may see a slide or case. Rules are asked about one spelling of an id only: mappers

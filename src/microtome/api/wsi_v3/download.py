@@ -14,6 +14,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from microtome.api.wsi_v3 import openapi
 from microtome.api.wsi_v3.context import V3Context
 from microtome.api.wsi_v3.parameters import Plugin, Principal, SlideId
 from microtome.errors import NotFound
@@ -43,7 +44,12 @@ def router(context: V3Context) -> APIRouter:
     """The route."""
     routes = APIRouter(prefix="/slides", tags=["slides"])
 
-    @routes.get("/download", summary="The files of a slide in a zip archive")
+    @routes.get(
+        "/download",
+        **openapi.operation(
+            "The files of a slide in a zip archive", openapi.DOWNLOAD, "Not compressed; its length is told beforehand."
+        ),
+    )
     async def download(request: Request, who: Principal, slide_id: SlideId, plugin: Plugin = None) -> Response:
         _, mapped = await context.slide(who, slide_id)
         keys = [each.address for each in mapped.addresses] or [mapped.key]

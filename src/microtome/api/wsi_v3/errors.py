@@ -64,9 +64,9 @@ def status_of(error: MicrotomeError) -> int:
 def answer(error: MicrotomeError) -> Response:
     """The answer to an error."""
     status = status_of(error)
-    headers = {"cache-control": "no-store"}
+    headers: dict[str, str] = {}
     if isinstance(error, Unauthenticated):
-        headers["www-authenticate"] = "Bearer"
+        headers["www-authenticate"] = error.challenge or "Bearer"
     if status == 503:
         headers["retry-after"] = str(error.retry_after if isinstance(error, Busy) else 1)
     return detail(error.message, status, headers)
@@ -80,6 +80,6 @@ def internal(error: Exception) -> Response:
 
 
 def detail(text: object, status: int, headers: dict[str, str] | None = None) -> Response:
-    """``{"detail": ...}``."""
+    """``{"detail": ...}``, which nobody keeps."""
     body = json.dumps({"detail": text}, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    return Response(body, status, headers, media_type="application/json")
+    return Response(body, status, {"cache-control": "no-store", **(headers or {})}, media_type="application/json")

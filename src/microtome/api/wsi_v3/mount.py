@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from microtome.api.disconnect import ClientGone
-from microtome.api.wsi_v3 import batch, cases, download, errors, slides
+from microtome.api.wsi_v3 import batch, cases, download, errors, slides, vector
 from microtome.api.wsi_v3.context import V3Context
 from microtome.api.wsi_v3.older import OlderSpelling
 from microtome.api.wsi_v3.pages import PageOptions, mount_pages
@@ -37,6 +38,7 @@ def mount_wsi_v3(app: FastAPI, context: V3Context, pages: PageOptions) -> None:
     v3.state.context = context
     for each in (
         slides.router(context),
+        vector.router(context),
         download.router(context),
         batch.router(context, "/files"),
         batch.router(context, "/batch"),
@@ -44,7 +46,9 @@ def mount_wsi_v3(app: FastAPI, context: V3Context, pages: PageOptions) -> None:
     ):
         v3.include_router(each)
     _answer_errors(v3)
-    app.router.routes.insert(0, Mount("/v3", OlderSpelling(v3)))
+    mounted = Mount("/v3", OlderSpelling(v3))
+    mounted.path_regex = re.compile("^/v3/(?P<path>.*)$", re.DOTALL)  # what looks like an id may hold line breaks
+    app.router.routes.insert(0, mounted)
     app.router.routes.insert(0, Route("/alive", _alive(context), methods=["GET", "HEAD"]))
     mount_pages(app, v3, context, pages)
 

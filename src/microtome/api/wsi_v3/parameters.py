@@ -51,25 +51,33 @@ STORED_QUALITY = 80
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """``image_format`` and ``image_quality``; the format None when the client did not say."""
+    """``image_format`` and ``image_quality``; the format None when the client did not say.
+
+    ``known``: there is such a format. Others are refused when all parameters have been read: those that cannot be read
+    count first.
+    """
 
     kind: str | None
     quality: int
     allow_stored: bool
+    known: bool = True
 
 
 def encoding(
-    image_format: Annotated[str | None, Query(description=f"One of {', '.join(images.KINDS)} (default jpeg)")] = None,
+    image_format: Annotated[
+        str | None,
+        Query(
+            description=f"One of {', '.join(images.KINDS)}; without it pictures are jpeg, vector tiles what they are",
+            json_schema_extra={"enum": [*images.ALIASES]},
+        ),
+    ] = None,
     image_quality: Quality = None,
 ) -> Encoding:
-    """Read it. Raises InvalidRequest(parameter="image_format")."""
-    kind = None
-    if image_format is not None:
-        kind = images.ALIASES.get(image_format)
-        if kind is None:
-            raise InvalidRequest("Provided image format parameter not supported", parameter="image_format")
+    """Read it."""
+    kind = None if image_format is None else images.ALIASES.get(image_format)
     quality = DEFAULT_QUALITY if image_quality is None else image_quality
-    return Encoding(kind, quality, allow_stored=quality >= STORED_QUALITY)
+    known = image_format is None or kind is not None
+    return Encoding(kind, quality, allow_stored=quality >= STORED_QUALITY, known=known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +133,9 @@ def options(
     padding: tuple[int, int, int],
     pad: bool = False,
 ) -> PictureOptions:
-    """What the service is asked."""
+    """What the service is asked. Raises InvalidRequest(parameter="image_format")."""
+    if not encoding.known:
+        raise InvalidRequest("Provided image format parameter not supported", parameter="image_format")
     return PictureOptions(
         kind="jpeg" if encoding.kind is None or images.KINDS[encoding.kind].passthrough else encoding.kind,
         quality=encoding.quality,

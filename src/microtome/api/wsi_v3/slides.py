@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path
@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from microtome.api.disconnect import unless_gone
-from microtome.api.wsi_v3 import answers, documents
+from microtome.api.wsi_v3 import answers, documents, openapi
 from microtome.api.wsi_v3.context import V3Context
 from microtome.api.wsi_v3.errors import NotProvided
 from microtome.api.wsi_v3.parameters import (
@@ -74,10 +74,16 @@ class Slides:
     async def tile(self, target: Target, index: TileIndex, asked: PictureOptions) -> ImageAnswer:
         """A tile."""
         record, _ = await self._record(target)
+        if asked.pad and not (await self.context.pictures.info(record)).info.channels:
+            asked = replace(asked, pad=False)  # vectors have no padding
         try:
             return await self.context.pictures.tile(record, index, asked)
         except InvalidRequest as error:
             raise await self._worded(record, index, error) from error
+        except NotFound as error:
+            if error.what != "tile":
+                raise
+            raise Missing("Tile does not exist.") from error
 
     async def thumbnail(self, target: Target, largest: Size, asked: PictureOptions) -> ImageAnswer:
         """The whole slide within ``largest``."""
@@ -186,32 +192,65 @@ def router(context: V3Context) -> APIRouter:
     routes = APIRouter(prefix="/slides", tags=["slides"])
     slides = Slides(context)
 
-    @routes.get("/info", summary="The facts of a slide")
+    @routes.get(
+        "/info",
+        **openapi.operation(
+            "The facts of a slide",
+            openapi.INFO,
+            "Its size, levels, channels and pixels. Level 0 is full resolution; sizes are in px of their level.",
+        ),
+    )
     async def info(request: Request, target: TargetOf) -> Response:
         found, body = await unless_gone(request.receive, slides.opened(target))
         return answers.document(context, request, body, found.version)
 
-    @routes.get("/thumbnail/max_size/{max_x}/{max_y}", summary="The whole slide in one picture")
+    @routes.get(
+        "/thumbnail/max_size/{max_x}/{max_y}",
+        **openapi.operation(
+            "The whole slide in one picture",
+            openapi.RASTER,
+            "It fits within the size, keeps its proportions and is never enlarged.",
+        ),
+    )
     async def thumbnail(
         request: Request, target: TargetOf, size: ThumbnailSize, encoding: EncodingOf, colour: ColourOf
     ) -> Response:
-        asked = options(encoding, colour, padding=context.padding)
-        work = slides.thumbnail(target, checked(size, context), asked)
+        largest, asked = checked(size, context), options(encoding, colour, padding=context.padding)
+        work = slides.thumbnail(target, largest, asked)
         return answers.image(context, request, await unless_gone(request.receive, work), encoding.kind)
 
-    @routes.get("/label/max_size/{max_x}/{max_y}", summary="The label of a slide")
+    @routes.get(
+        "/label/max_size/{max_x}/{max_y}",
+        **openapi.operation(
+            "The label of a slide", openapi.ASSOCIATED, "Made smaller to fit within the size, never enlarged."
+        ),
+    )
     async def label(request: Request, target: TargetOf, size: AssociatedSize, encoding: EncodingOf) -> Response:
         work = slides.associated(target, "label", size, options(encoding, padding=context.padding))
         return answers.image(context, request, await unless_gone(request.receive, work), encoding.kind)
 
-    @routes.get("/macro/max_size/{max_x}/{max_y}", summary="The overview of a slide with its label")
+    @routes.get(
+        "/macro/max_size/{max_x}/{max_y}",
+        **openapi.operation(
+            "The overview of a slide with its label",
+            openapi.COLOURED,
+            "Made smaller to fit within the size, never enlarged.",
+        ),
+    )
     async def macro(
         request: Request, target: TargetOf, size: AssociatedSize, encoding: EncodingOf, colour: ColourOf
     ) -> Response:
         work = slides.associated(target, "macro", size, options(encoding, colour, padding=context.padding))
         return answers.image(context, request, await unless_gone(request.receive, work), encoding.kind)
 
-    @routes.get(REGION, summary="A rectangle of a level, exactly as large as asked")
+    @routes.get(
+        REGION,
+        **openapi.operation(
+            "A rectangle of a level, exactly as large as asked",
+            openapi.RASTER,
+            "Place and size are in px of the level. Outside of the slide it has the padding colour.",
+        ),
+    )
     async def region(
         request: Request, target: TargetOf, place: Place, encoding: EncodingOf, colour: ColourOf, view: ViewOf
     ) -> Response:
@@ -220,7 +259,15 @@ def router(context: V3Context) -> APIRouter:
         work = slides.region(target, TileIndex(level, 0, 0, view.z, view.t), rectangle, asked)
         return answers.image(context, request, await unless_gone(request.receive, work), encoding.kind)
 
-    @routes.get(TILE, summary="A tile of a level")
+    @routes.get(
+        TILE,
+        **openapi.operation(
+            "A tile of a level",
+            openapi.TILE,
+            "At the edges cropped to the level, unless the server pads tiles. A stored JPEG tile is answered untouched"
+            " when nothing is asked that changes its pixels.",
+        ),
+    )
     async def tile(
         request: Request, target: TargetOf, at: TileOf, encoding: EncodingOf, colour: ColourOf, view: ViewOf
     ) -> Response:
@@ -228,7 +275,12 @@ def router(context: V3Context) -> APIRouter:
         work = slides.tile(target, at._replace(z=view.z, t=view.t), asked)
         return answers.image(context, request, await unless_gone(request.receive, work), encoding.kind)
 
-    @routes.get("/icc_profile", summary="The ICC profile as it is stored")
+    @routes.get(
+        "/icc_profile",
+        **openapi.operation(
+            "The ICC profile as it is stored", openapi.PROFILE, "Compressed for clients that accept gzip."
+        ),
+    )
     async def icc_profile(request: Request, target: TargetOf) -> Response:
         data, etag = await unless_gone(request.receive, slides.profile(target))
         return answers.profile(context, request, data, etag)

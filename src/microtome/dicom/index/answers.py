@@ -12,7 +12,7 @@ import orjson
 from microtome.dicom import rows
 from microtome.dicom.index.schema import NO_NUMBER
 from microtome.dicom.query import Path
-from microtome.dicom.rows import Attributes, Level, level_of
+from microtome.dicom.rows import Attributes
 
 ONLINE = {"vr": "CS", "Value": ["ONLINE"]}
 UNKNOWN_MODALITY = "OT"
@@ -66,19 +66,17 @@ def joined(parts: Iterable[bytes]) -> bytes:
     return dumped({tag: element for part in parts for tag, element in orjson.loads(part).items()})
 
 
-def with_fields(
-    ready: Attributes, header: Attributes, level: Level, include: Iterable[Path], *, everything: bool
-) -> bytes:
-    """An answer completed with what was asked for, as far as it belongs to ``level`` or above.
+def with_fields(ready: Attributes, header: Attributes, include: Sequence[Path], *, everything: bool) -> bytes:
+    """An answer completed with what was asked for, as far as ``header`` (that of its level and those above) has it.
 
     Of a path into a sequence only the attributes named are returned in its items, whatever else stands there.
     """
     found = dict(ready)
     if everything:
-        found = {**{tag: element for tag, element in header.items() if level_of(tag) <= level}, **found}
+        found = {**header, **found}
     parts = dict[str, dict[str, Any]]()
     for path in include:
-        if level_of(path[0]) > level or path[0] not in header:
+        if path[0] not in header:
             continue
         if len(path) == 1 or everything:
             found.setdefault(path[0], header[path[0]])

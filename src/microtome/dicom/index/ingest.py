@@ -16,7 +16,15 @@ from microtome.dicom.index.answers import packed
 from microtome.dicom.index.base import Batch, Scanned, State, Stored
 from microtome.dicom.part10 import Part10, Readable
 from microtome.dicom.rows import InstanceRow, Level, PixelPlace, attributes_of
-from microtome.errors import Conflict, CorruptData, LimitExceeded, MicrotomeError, NotFound, UnsupportedFormat
+from microtome.errors import (
+    Conflict,
+    CorruptData,
+    LimitExceeded,
+    MicrotomeError,
+    NotFound,
+    StorageUnavailable,
+    UnsupportedFormat,
+)
 from microtome.storage.base import Store
 
 DIRECTORY = "1.2.840.10008.1.3.10"
@@ -46,10 +54,14 @@ class Collector:
             self.leave(stored, State.OTHER if error.feature == "no DICM" else State.BROKEN, error.message)
         except (CorruptData, LimitExceeded) as error:
             self.leave(stored, State.BROKEN, error.message)
-        except (MicrotomeError, MemoryError):
+        except (MicrotomeError, OSError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001  (a file must never stop the others, whatever it does to a reader)
             self.leave(stored, State.BROKEN, f"The file could not be understood ({type(error).__name__})")
+
+    def unreadable(self, stored: Stored, reason: str) -> None:
+        """Note a file that could not be read; the next walk tries again, because no file has that version."""
+        self.leave(Stored(stored.key, stored.size, "", stored.modified), State.BROKEN, reason)
 
     def leave(self, stored: Stored, state: State, reason: str) -> None:
         """Note a file without an instance."""
@@ -155,7 +167,7 @@ def read_local(root: str, files: Sequence[Stored]) -> Batch:
         except FileNotFoundError:
             continue
         except OSError as error:
-            collector.leave(stored, State.BROKEN, f"The file cannot be opened ({error.strerror})")
+            collector.unreadable(stored, f"The file cannot be opened ({error.strerror})")
             continue
         try:
             before = os.fstat(descriptor)
@@ -165,7 +177,7 @@ def read_local(root: str, files: Sequence[Stored]) -> Batch:
             if _changed(stored, os.fstat(descriptor)):
                 collector.batch.files.pop()
         except OSError as error:
-            collector.leave(stored, State.BROKEN, f"The file cannot be read ({error.strerror})")
+            collector.unreadable(stored, f"The file cannot be read ({error.strerror})")
         finally:
             os.close(descriptor)
     return collector.batch
@@ -199,7 +211,7 @@ class _Distant:
 async def read_distant(store: Store, files: Sequence[Stored], *, at_once: int = 16) -> Batch:
     """Read objects, several at a time. Those that changed or vanished since the listing are left out.
 
-    Raises StorageUnavailable.
+    Raises StorageUnavailable, unless it concerns one object for good.
     """
     collector = Collector()
     loop, waiting = asyncio.get_running_loop(), iter(files)
@@ -214,6 +226,10 @@ async def read_distant(store: Store, files: Sequence[Stored], *, at_once: int = 
                     await asyncio.to_thread(collector.add, stored, file, distant=True)
             except (Conflict, NotFound):
                 continue
+            except StorageUnavailable as error:
+                if not error.permanent:
+                    raise
+                collector.unreadable(stored, error.message)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(at_once, len(files))):

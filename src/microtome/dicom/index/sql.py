@@ -257,9 +257,7 @@ def _completed(query: Query, rows: Sequence[Row], parents: int, headers: int) ->
     for row in rows:
         match = _match(query, row, parents)
         header = _header(query.level, row[len(row) - headers :])
-        json = answers.with_fields(
-            match.attributes, header, query.level, query.include, everything=query.include_all
-        )  # fmt: skip
+        json = answers.with_fields(match.attributes, header, query.include, everything=query.include_all)
         found.append(Match(match.study_uid, match.series_uid, match.sop_uid, json))
     return found
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
+from microtome.dicom import dictionary
 from microtome.dicom.index.base import Index
 from microtome.dicom.index.sql import SqlIndex
 from microtome.errors import InvalidRequest
@@ -21,6 +22,7 @@ async def open_index(url: str) -> Index:
 
     Raises InvalidRequest(parameter="index") for other URLs, StorageUnavailable when there is no way to it.
     """
+    await asyncio.to_thread(dictionary.tag, "")  # reading its tables takes long; searches must not wait for it
     scheme, separator, rest = url.partition("://")
     if separator and scheme in {"postgresql", "postgres"}:
         from microtome.dicom.index.postgres import PostgresDatabase

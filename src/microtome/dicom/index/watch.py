@@ -19,15 +19,15 @@ QUIET = 2.0
 
 
 async def watch(
-    walk: Walk, *, every: float = RESCAN, tell: Callable[[Progress], None] = lambda _: None, folder: Path | None = None
+    walk: Walk, *, every: float = RESCAN, quiet: float = QUIET, tell: Callable[[Progress], None] = lambda _: None
 ) -> None:
     """Walk again and again until cancelled. A store that fails is tried again at the next turn.
 
-    ``folder`` is the root of a store on this machine, found by itself when the index knows any file of it; changes in
-    it are noticed at once. ``every``: s between walks over everything. ``tell`` is called after every walk.
+    ``every``: s between walks. In a folder of this machine changes are noticed earlier, ``quiet`` s after the last of
+    them. ``tell`` is called after every walk.
     """
-    root = folder or await _folder(walk)
-    news = _news(root) if root is not None else None
+    root = await _folder(walk)
+    news = _news(root, quiet) if root is not None else None
     try:
         while True:
             with contextlib.suppress(TimeoutError):
@@ -62,11 +62,11 @@ async def _folder(walk: Walk) -> Path | None:
     return None
 
 
-async def _news(root: Path) -> AsyncGenerator[None]:
+async def _news(root: Path, quiet: float) -> AsyncGenerator[None]:
     """One item whenever something below ``root`` has changed and it is quiet again."""
     import watchfiles
 
     # Its own types are partly unknown to checkers.
     awatch = cast("Callable[..., AsyncGenerator[object]]", cast("Any", watchfiles).awatch)
-    async for _ in awatch(root, debounce=int(QUIET * 1000), step=int(QUIET * 250), recursive=True):
+    async for _ in awatch(root, debounce=int(quiet * 4000), step=int(quiet * 1000), recursive=True):
         yield None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from microtome.errors import UnsupportedFormat
-from microtome.formats.base import Slide
+from microtome.formats.base import FormatOptions, Slide
 from microtome.formats.vector.directory import looks_like_tiles
 from microtome.formats.vector.facts import level_of_zoom, tilejson, zooms_of
 from microtome.formats.vector.geojson.store import Indexes
@@ -83,6 +83,11 @@ class VectorFormat:
         raise UnsupportedFormat(
             "The file is no vector tile set: no tile, archive, manifest or GeoJSON", feature="file signature"
         )
+
+    def configure(self, options: FormatOptions) -> None:
+        """Keep indexes where they outlive the server, if there is such a place."""
+        if options.cache_dir is not None:
+            self.indexes = Indexes(options.cache_dir / "indexes")
 
     async def start(self) -> None:
         """Nothing to prepare."""

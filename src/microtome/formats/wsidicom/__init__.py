@@ -13,6 +13,8 @@ from microtome.formats.base import Slide
 from microtome.storage.folder import Files, PinnedFolder
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+){3,}")
+# The suffix is missing on media (PS3.10 §8.2: IM000001) and in exports (10_0); a README is none of them.
+_NUMBERED = re.compile(r"(?=.*[0-9])[A-Za-z0-9_-]{1,16}")
 
 
 class WsidicomFormat:
@@ -26,11 +28,11 @@ class WsidicomFormat:
         return head[128:132] == b"DICM"
 
     def recognises_folder(self, names: Sequence[str]) -> bool:
-        """Objects called ``*.dcm`` or by a UID, or nothing but objects without a suffix in a flat folder."""
-        if any(_is_named_dicom(name) for name in names):
+        """Objects called ``*.dcm`` or by a UID directly in it, or a flat folder of short names with numbers alone."""
+        if any("/" not in name and _is_named_dicom(name) for name in names):
             return True
         plain = [name for name in names if not name.lower().endswith((".txt", ".md"))]
-        return bool(plain) and not any("." in name or "/" in name for name in plain)
+        return bool(plain) and all(_NUMBERED.fullmatch(name) for name in plain)
 
     async def open(self, files: Files) -> Slide:
         """Open. Raises UnsupportedFormat naming the SOP class of what is no slide, CorruptData, LimitExceeded."""

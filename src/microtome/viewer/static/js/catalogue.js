@@ -6,6 +6,7 @@ import { ApiError } from "./shared/api.js";
 import { icon, make, state } from "./shared/dom.js";
 import { count } from "./shared/format.js";
 import { page } from "./shared/page.js";
+import { wireRedaction } from "./shared/redaction.js";
 import { wireTheme } from "./shared/theme.js";
 
 const find = (id) => document.getElementById(id);
@@ -180,6 +181,7 @@ function showAs(layout) {
 
 function wire() {
   wireTheme();
+  wireRedaction(find("hide-labels"));
   for (const layout of ["grid", "list"]) find(`as-${layout}`).addEventListener("click", () => showAs(layout));
   let remembered = null;
   try {

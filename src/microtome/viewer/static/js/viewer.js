@@ -1,9 +1,14 @@
 // The viewer page: one slide, or two side by side, and the tools that work on the one in use.
 
+import { readPicture, writePicture } from "./picture/address.js";
+import { loadChannels, PicturePanel } from "./picture/panel.js";
+import { Planes } from "./picture/planes.js";
+import { chooseShapes, layShapes, shapesOf } from "./picture/shapes.js";
 import { ApiError, catalogueAddress, getJson, slidePath } from "./shared/api.js";
 import { icon, make, state, toast } from "./shared/dom.js";
 import { count, length } from "./shared/format.js";
 import { page } from "./shared/page.js";
+import { redaction, wireRedaction } from "./shared/redaction.js";
 import { toggleTheme, wireTheme } from "./shared/theme.js";
 import { Together } from "./slide/compare.js";
 import { Magnify } from "./slide/magnify.js";
@@ -20,18 +25,23 @@ import { download, snapshot } from "./slide/snapshot.js";
 const find = (id) => document.getElementById(id);
 const stage = find("panes");
 
+/** Of each pane's settings in the address. */
+const PREFIXES = ["", "2."];
+
 const panes = []; // {pane, measure}, one or two
 let active = 0;
 let together = null;
 let magnify = null;
+let planes = null;
+let picture = null;
 let writing = 0;
 
 const current = () => panes[active].pane;
 const drawing = () => panes[active].measure;
 
-/** Put a slide on the screen as the next pane. */
-async function addPane(slide) {
-  const pane = new Pane(slide);
+/** Put a slide on the screen as the next pane, drawn as `start` says: see picture/address.js. */
+async function addPane(slide, start) {
+  const pane = new Pane(slide, start);
   stage.append(pane.element);
   const entry = { pane, measure: null };
   await pane.open();
@@ -49,6 +59,13 @@ async function addPane(slide) {
   });
   entry.measure.addEventListener("tool", showTool);
   pane.addEventListener("resized", () => magnify?.rebuild());
+  pane.addEventListener("looked", rememberPlace);
+  pane.addEventListener("overlay", () => {
+    pane.overlay?.addEventListener("style", rememberPlace);
+    rememberPlace();
+  });
+  void loadChannels(pane);
+  void layShapes(pane, start.overlay);
   return entry;
 }
 
@@ -67,6 +84,8 @@ function showActive() {
   showFacts(current().slide);
   showMeasurements(drawing());
   magnify?.rebuild();
+  planes?.use(current());
+  picture?.show(current());
   showTurn();
 }
 
@@ -103,16 +122,19 @@ function use(tool) {
   drawing().use(drawing().tool === tool ? null : tool);
 }
 
-/** The view goes into the address, but not on every frame. */
+/** The view goes into the address, but not on every frame: browsers count. */
 function rememberPlace() {
-  clearTimeout(writing);
-  writing = setTimeout(() => history.replaceState(history.state, "", `#${placeText()}`), 250);
+  writing ||= setTimeout(() => {
+    writing = 0;
+    history.replaceState(history.state, "", `#${placeText()}`);
+  }, 250);
 }
 
 function placeText() {
   const [first, second] = panes.map(({ pane }) => pane);
   const view = first.view({ target: true });
-  return writePlace(view, second ? { id: second.slide.id, linked: together.linked, ...second.view({ target: true }) } : null);
+  const place = writePlace(view, second ? { id: second.slide.id, linked: together.linked, ...second.view({ target: true }) } : null);
+  return [place, ...panes.flatMap(({ pane }, index) => writePicture(pane.look, shapesOf(pane), PREFIXES[index]))].join("&");
 }
 
 async function share() {
@@ -141,7 +163,7 @@ async function save() {
 
 // ---- comparison -------------------------------------------------------------------------------------------------
 
-async function compareWith(id, { view = null, linked = true } = {}) {
+async function compareWith(id, { view = null, linked = true, start = readPicture("") } = {}) {
   if (panes.length > 1) endComparison();
   let slide;
   try {
@@ -155,7 +177,7 @@ async function compareWith(id, { view = null, linked = true } = {}) {
     return;
   }
   stage.classList.add("two");
-  const entry = await addPane(slide);
+  const entry = await addPane(slide, start);
   together = new Together(panes[0].pane, entry.pane);
   panes.forEach(({ pane }, index) => pane.title.append(...paneButtons(index)));
   // Both panes have their final size only now.
@@ -176,7 +198,7 @@ function paneButtons(index) {
   if (index === 0) return [];
   return [
     make("button", { type: "button", class: "tool", "data-act": "toggleLink", "aria-pressed": "true", on: { click: actions.toggleLink } }, icon("link")),
-    make("button", { type: "button", class: "tool", "aria-label": "Choose another slide", title: "Choose another slide", on: { click: () => picker.open(panes[1].pane.slide.id) } }, icon("slides")),
+    make("button", { type: "button", class: "tool", "aria-label": "Choose another slide", title: "Choose another slide", on: { click: () => chooseOther(panes[1].pane.slide.id) } }, icon("slides")),
     make("button", { type: "button", class: "tool", "aria-label": "End the comparison", title: "End the comparison", on: { click: endComparison } }, icon("close")),
   ];
 }
@@ -192,7 +214,7 @@ function brokenPane(id, error) {
       text: `${id}: ${error.message}`,
       wrong: true,
       actions: [
-        make("button", { class: "button primary", type: "button", text: "Choose another slide", on: { click: () => picker.open(id) } }),
+        make("button", { class: "button primary", type: "button", text: "Choose another slide", on: { click: () => chooseOther(id) } }),
         make("button", { class: "button", type: "button", text: "Close", on: { click: endComparison } }),
       ],
     }),
@@ -247,11 +269,25 @@ const actions = {
   point: () => drawing().add(null),
   finish: () => drawing().finish(),
   cancel: () => {
-    if (!drawing().cancel()) drawing().use(null);
+    const hover = current().overlay?.hover;
+    if (drawing().cancel()) return;
+    if (drawing().tool) drawing().use(null);
+    else hover?.clear();
   },
+  focusUp: () => planes.step("focus", 1),
+  focusDown: () => planes.step("focus", -1),
+  later: () => planes.step("time", 1),
+  earlier: () => planes.step("time", -1),
+  play: () => planes.toggle(),
+  shapes: () => {
+    const { overlay } = current();
+    if (overlay) overlay.show(!overlay.visible);
+    else if (!current().slide.set) chooseOverlay();
+  },
+  query: () => void current().overlay?.hover.pin(current().view()),
   compare: () => {
     if (stage.classList.contains("two")) endComparison();
-    else picker.open(current().slide.id);
+    else chooseOther(current().slide.id);
   },
   toggleLink: () => {
     if (!together) return;
@@ -260,14 +296,9 @@ const actions = {
     showLink();
     rememberPlace();
   },
-  panel: () => {
-    showPanel(find("panel").hidden);
-    try {
-      localStorage.setItem("microtome.panel", find("panel").hidden ? "closed" : "open");
-    } catch {
-      // Not remembered.
-    }
-  },
+  panel: () => turnPanel("about"),
+  display: () => turnPanel("display"),
+  closePanel: () => turnPanel(shownTab),
   overview: () => document.body.classList.toggle("no-overview"),
   fullscreen: () => {
     if (document.fullscreenElement) void document.exitFullscreen();
@@ -279,13 +310,39 @@ const actions = {
   help: () => find("help").showModal(),
 };
 
-function showPanel(open) {
+let shownTab = "about";
+
+function showPanel(open, tab = shownTab) {
+  shownTab = tab;
   find("panel").hidden = !open;
+  find("panel").setAttribute("aria-label", tab === "about" ? "About this slide" : "Display");
   document.body.classList.toggle("with-panel", open);
-  find("tool-panel").setAttribute("aria-expanded", String(open));
+  for (const name of ["about", "display"]) {
+    find(`panel-${name}`).hidden = tab !== name;
+    find(`tab-${name}`).setAttribute("aria-pressed", String(tab === name));
+  }
+  find("tool-panel").setAttribute("aria-expanded", String(open && tab === "about"));
+  find("tool-display").setAttribute("aria-expanded", String(open && tab === "display"));
 }
 
-const picker = new Picker((id) => void compareWith(id));
+/** Open a tab of the panel, close the panel when it is the one that is open. */
+function turnPanel(tab) {
+  showPanel(find("panel").hidden || shownTab !== tab, tab);
+  try {
+    localStorage.setItem("microtome.panel", find("panel").hidden ? "closed" : "open");
+  } catch {
+    // Not remembered.
+  }
+}
+
+const picker = new Picker();
+const chooseOther = (id) => picker.open(id, (other) => void compareWith(other), { title: "Compare with" });
+
+function chooseOverlay() {
+  const pane = current();
+  const chosen = (id) => void chooseShapes(pane, id);
+  picker.open(pane.overlay?.set.id, chosen, { title: "Shapes over the slide", shapes: true });
+}
 
 function wire() {
   wireTheme();
@@ -305,6 +362,13 @@ function wire() {
   addEventListener("hashchange", () => {
     const place = readPlace(location.hash);
     if (place?.view) panes[0].pane.show(place.view);
+    panes.forEach(({ pane }, index) => pane.look.take(readPicture(location.hash, PREFIXES[index])));
+  });
+  for (const name of ["about", "display"]) find(`tab-${name}`).addEventListener("click", () => showPanel(true, name));
+  wireRedaction(find("hide-labels"));
+  redaction.addEventListener("change", () => {
+    find("picture-dialog").close();
+    showFacts(current().slide);
   });
 }
 
@@ -320,16 +384,20 @@ async function begin() {
   } catch {
     // The default then.
   }
-  showPanel(remembered ? remembered === "open" && innerWidth > 720 : innerWidth > 1200);
+  const tab = slide.hasChannels || slide.set ? "display" : "about";
+  showPanel(remembered ? remembered === "open" && innerWidth > 720 : innerWidth > 1200, tab);
   const place = readPlace(location.hash);
-  await addPane(slide);
+  const besides = readPicture(location.hash, PREFIXES[1]);
+  await addPane(slide, readPicture(location.hash));
   magnify = new Magnify(find("magnify"), current);
+  planes = new Planes(find("planes"));
+  picture = new PicturePanel({ chooseShapes: chooseOverlay });
   wire();
   if (place?.view) panes[0].pane.show(place.view, { immediately: true });
   showActive();
   showTool();
   document.body.dataset.ready = "true";
-  if (place?.beside) await compareWith(place.beside.id, place.beside);
+  if (place?.beside) await compareWith(place.beside.id, { ...place.beside, start: besides });
 }
 
 await begin();

@@ -1,9 +1,13 @@
 // Cards of slides: a link at once, its picture and facts when it comes near the screen.
 
-import { ApiError, getJson, slidePath, thumbnailAddress, viewAddress } from "../shared/api.js";
+import { ApiError, associatedAddress, getJson, slidePath, thumbnailAddress, viewAddress } from "../shared/api.js";
 import { icon, make } from "../shared/dom.js";
 import { pixels, power, resolution } from "../shared/format.js";
 import { Queue } from "../shared/queue.js";
+import { redaction } from "../shared/redaction.js";
+import { VECTOR_NAME } from "../vector/set.js";
+import { sketch } from "../vector/sketch.js";
+import { kindsOf } from "./kinds.js";
 
 const CONCURRENCY = 4;
 const MARGIN = "300px";
@@ -18,6 +22,7 @@ export class Cards {
     this.list = list;
     this.#observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: MARGIN });
     list.addEventListener("keydown", (event) => this.#walk(event));
+    redaction.addEventListener("change", () => this.#showLabels());
   }
 
   clear() {
@@ -32,7 +37,7 @@ export class Cards {
 
   #card(id, withFolder) {
     const cut = id.lastIndexOf("/") + 1;
-    const mount = make("span", { class: "mount" }, icon("slides"));
+    const mount = make("span", { class: "mount" }, icon(VECTOR_NAME.test(id) ? "shapes" : "slides"));
     const facts = make("span", { class: "facts" });
     const card = make(
       "a",
@@ -67,12 +72,15 @@ export class Cards {
     try {
       const slide = await getJson(slidePath(id));
       facts.append(
-        make("span", { class: "size", text: pixels(slide.width, slide.height) }),
+        make("span", { class: "size", text: slide.kind === "vector" ? "Vector tiles" : pixels(slide.width, slide.height) }),
         make("span", { class: "resolution", text: resolution(slide.mpp_x, slide.mpp_y) }),
         make("span", { class: "power", text: slide.magnification ? power(slide.magnification) : "" }),
         make("span", { class: "format", text: slide.format }),
       );
-      await this.#picture(id, mount);
+      const kinds = kindsOf(slide);
+      if (kinds.length) mount.append(make("span", { class: "kinds" }, ...kinds.map(({ text, symbol, more }) => make("span", { class: "kind", title: more }, icon(symbol), make("span", { text })))));
+      await this.#picture(slide, mount);
+      if (slide.associated?.some(({ name }) => name === "label")) await this.#label(id, mount);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       mount.querySelector("use").setAttribute("href", icon("alert").firstChild.getAttribute("href"));
@@ -83,15 +91,35 @@ export class Cards {
   }
 
   /** Shows the thumbnail when it is decoded; without one the card keeps its icon. */
-  async #picture(id, mount) {
-    const image = make("img", { alt: "", src: thumbnailAddress(id, THUMBNAIL) });
+  async #picture(slide, mount) {
+    let picture;
     try {
-      await image.decode();
+      picture = slide.kind === "vector" ? await sketch(slide, THUMBNAIL) : await decoded(thumbnailAddress(slide.slide_id, THUMBNAIL));
     } catch {
       return;
     }
-    mount.append(image);
-    requestAnimationFrame(() => image.classList.add("shown"));
+    mount.prepend(picture);
+    requestAnimationFrame(() => picture.classList.add("shown"));
+  }
+
+  /** The label in a corner of the card, unless labels are hidden: then it is not even fetched. */
+  async #label(id, mount) {
+    mount.dataset.label = associatedAddress(id, "label");
+    if (redaction.on) return;
+    try {
+      const picture = await decoded(mount.dataset.label);
+      picture.className = "label";
+      if (!redaction.on && !mount.querySelector(".label")) mount.append(picture);
+    } catch {
+      delete mount.dataset.label;
+    }
+  }
+
+  #showLabels() {
+    for (const mount of this.list.querySelectorAll("[data-label]")) {
+      if (redaction.on) mount.querySelector(".label")?.remove();
+      else if (!mount.querySelector(".label")) mount.append(make("img", { class: "label", alt: "", src: mount.dataset.label }));
+    }
   }
 
   /** Arrow keys move between cards as the eye sees them. */
@@ -108,6 +136,12 @@ export class Cards {
     event.preventDefault();
     next.focus();
   }
+}
+
+async function decoded(src) {
+  const image = make("img", { alt: "", src });
+  await image.decode();
+  return image;
 }
 
 function reason(error) {

@@ -20,7 +20,7 @@ export class Listing {
   async next(signal) {
     const answer = await getJson(
       "/slides",
-      { limit: PAGE, cursor: this.#cursor, prefix: this.search ? null : this.folder, search: this.search },
+      { limit: PAGE, cursor: this.#cursor, prefix: this.search ? null : this.folder, search: this.search, formats: "all" },
       signal,
     );
     this.#cursor = answer.next_cursor ?? null;

@@ -1,28 +1,40 @@
 // A pane: one slide on the screen, with its scale bar, overview and drawing layer. Places are level-0 px of the slide;
 // zoom is CSS px per level-0 px; rotation is clockwise in degrees.
 
+import { Look } from "../picture/look.js";
 import { calm, icon, make } from "../shared/dom.js";
 import { Overview } from "./overview.js";
+import { Restyle } from "./restyle.js";
 import { ScaleBar } from "./scale.js";
 import { createSource } from "./source.js";
 
 const MOST_MAGNIFIED = 4;
+/** Shapes have no pixels that could be too large. */
+const MOST_MAGNIFIED_SHAPES = 64;
+/** Ms a slider must rest before the slide is drawn anew. */
+const DEBOUNCE = 90;
 
 /** Events: "move" on every change of the view, "resized", "lead" when a person touches it, "click" and "doubleclick"
- *  {x, y}, "pointer" {x, y} or null. */
+ *  {x, y}, "pointer" {x, y} or null, "looked" when the look of the slide has changed. */
 export class Pane extends EventTarget {
   #failures = new Map();
   #atHome = true;
 
-  constructor(slide) {
+  /** `start` says how the slide is drawn at first: see picture/look.js. */
+  constructor(slide, start = {}) {
     super();
     this.slide = slide;
+    this.look = new Look(slide, start);
+    /** Vector shapes over the slide; those that are being opened; whether a person took them off: see picture/shapes.js. */
+    this.overlay = null;
+    this.comingShapes = null;
+    this.withoutShapes = false;
     this.stage = make("div", { class: "pane-stage" });
     this.title = make("header", { class: "pane-title" }, make("span", { class: "pane-name", text: slide.name, title: slide.id }));
     this.notice = make("div", { class: "pane-notice", role: "status", hidden: true });
     this.element = make(
       "section",
-      { class: "pane", "aria-label": `Slide ${slide.name}` },
+      { class: slide.set ? "pane blank" : "pane", "aria-label": `Slide ${slide.name}` },
       this.stage,
       this.title,
       this.notice,
@@ -37,10 +49,9 @@ export class Pane extends EventTarget {
     const quick = calm.matches ? 0 : 0.35;
     const touch = { clickToZoom: false, dblClickToZoom: true, flickEnabled: true, flickMomentum: 0.35, pinchRotate: false };
     const mouse = { clickToZoom: false, dblClickToZoom: true, flickEnabled: false };
-    this.source = createSource(this.slide);
     this.viewer = globalThis.OpenSeadragon({
       element: this.stage,
-      tileSources: [this.source],
+      tileSources: [createSource(this.slide, this.look.params)],
       showNavigationControl: false,
       showSequenceControl: false,
       keyboardNavEnabled: false,
@@ -55,7 +66,7 @@ export class Pane extends EventTarget {
       gestureSettingsTouch: touch,
       gestureSettingsUnknown: touch,
       minZoomImageRatio: 0.5,
-      maxZoomPixelRatio: MOST_MAGNIFIED,
+      maxZoomPixelRatio: this.slide.set ? MOST_MAGNIFIED_SHAPES : MOST_MAGNIFIED,
       visibilityRatio: 0.25,
       preserveImageSizeOnResize: true,
       imageLoaderLimit: 8,
@@ -76,8 +87,8 @@ export class Pane extends EventTarget {
     // its own idea of the new view in place.
     this.viewer.addHandler("after-resize", () =>
       queueMicrotask(() => {
-        if (!this.viewer.viewport) return;
-        if (this.#atHome) this.viewer.viewport.goHome(true);
+        if (!this.viewer?.viewport) return;
+        if (this.#atHome) this.#goHome(true);
         this.#emit("resized");
       }),
     );
@@ -92,8 +103,14 @@ export class Pane extends EventTarget {
     });
     this.stage.addEventListener("pointerleave", () => this.#emit("pointer", null));
     this.viewer.addHandler("tile-load-failed", (event) => this.#tileFailed(event));
+    this.restyle = new Restyle(this);
+    this.look.addEventListener("change", () => {
+      this.restyle.soon(DEBOUNCE);
+      this.#emit("looked");
+    });
     return new Promise((resolve, reject) => {
       this.viewer.addOnceHandler("open", () => {
+        if (this.slide.set) this.#goHome(true);
         this.#emit("move");
         resolve(this);
       });
@@ -102,7 +119,9 @@ export class Pane extends EventTarget {
   }
 
   close() {
+    this.overlay?.close();
     this.viewer?.destroy();
+    this.viewer = null;
     this.element.remove();
   }
 
@@ -155,12 +174,24 @@ export class Pane extends EventTarget {
 
   fit() {
     this.#atHome = true;
-    this.viewer.viewport.goHome();
+    this.#goHome(false);
+  }
+
+  #goHome(immediately) {
+    const { viewport } = this.viewer;
+    if (!this.slide.set) {
+      viewport.goHome(immediately);
+      return;
+    }
+    const { x, y, width, height } = this.slide.extent;
+    const whole = this.slide.width;
+    viewport.fitBounds(new globalThis.OpenSeadragon.Rect(x / whole, y / whole, width / whole, height / whole), immediately);
   }
 
   /** The zoom at which the whole slide is on the screen. */
   get fitZoom() {
-    return (this.viewer.viewport.getHomeZoom() * this.size.width) / this.slide.width;
+    const { width, height } = this.slide.extent;
+    return Math.min(this.size.width / width, this.size.height / height);
   }
 
   /** Level-0 px of a point of the pane, in CSS px from its top left corner. */
@@ -176,18 +207,37 @@ export class Pane extends EventTarget {
     return this.viewer.viewport.pixelFromPoint(new Point(place.x / this.slide.width, place.y / this.slide.width), true);
   }
 
-  /** Resolves when every tile of the view is there, or after `limit` ms. */
-  settled(limit = 5000) {
-    return new Promise((resolve) => {
-      setTimeout(resolve, limit);
-      this.viewer.world.getItemAt(0).whenFullyLoaded(resolve);
-    });
+  /** Resolves when the look as it is now is on the screen. */
+  redrawn() {
+    return this.restyle.done();
   }
 
-  #tileFailed({ tile, message }) {
-    if (this.source.hasOverview && tile.level === 0) {
-      this.source.dropOverview();
-      this.viewer.world.getItemAt(0)?.reset();
+  /** Resolves when every tile of the view is there, or after `limit` ms. */
+  async settled(limit = 5000) {
+    const late = new Promise((resolve) => setTimeout(resolve, limit));
+    const drawn = async () => {
+      await this.restyle.done();
+      if (!this.slide.set) await new Promise((resolve) => this.#top.whenFullyLoaded(resolve));
+    };
+    await Promise.race([late, Promise.all([drawn(), this.overlay?.settled(limit)])]);
+  }
+
+  /** The newest picture of the slide; while it is loading, one of another look lies below it. */
+  get #top() {
+    const { world } = this.viewer;
+    return world.getItemAt(world.getItemCount() - 1);
+  }
+
+  clearFailures() {
+    this.#failures.clear();
+    this.notice.hidden = true;
+  }
+
+  #tileFailed({ tile, tiledImage, message }) {
+    const { source } = tiledImage;
+    if (source.hasOverview && tile.level === 0) {
+      source.dropOverview();
+      tiledImage.reset();
       return;
     }
     this.#failures.set(tile.cacheKey, message);
@@ -202,9 +252,8 @@ export class Pane extends EventTarget {
   }
 
   #retry() {
-    this.#failures.clear();
-    this.notice.hidden = true;
-    this.viewer.world.getItemAt(0)?.reset();
+    this.clearFailures();
+    this.#top?.reset();
   }
 
   #emit(type, detail) {

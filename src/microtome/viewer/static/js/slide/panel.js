@@ -2,7 +2,8 @@
 
 import { associatedAddress } from "../shared/api.js";
 import { icon, make } from "../shared/dom.js";
-import { length, pixels, power, resolution } from "../shared/format.js";
+import { count, length, pixels, power, resolution } from "../shared/format.js";
+import { redaction, tellsLabel, tellsPatient } from "../shared/redaction.js";
 import { describe } from "./measure.js";
 
 const find = (id) => document.getElementById(id);
@@ -13,12 +14,16 @@ export function showFacts(slide) {
   const size = slide.mpp ? `${length(slide.width * slide.mpp.x)} × ${length(slide.height * slide.mpp.y)}` : "";
   const facts = [
     ["Dimensions", `${pixels(slide.width, slide.height)} px`],
+    ["Focal planes", slide.focalPlanes > 1 ? count(slide.focalPlanes) : ""],
+    ["Time points", slide.timePoints > 1 ? count(slide.timePoints) : ""],
+    ["Channels", slide.hasChannels ? slide.channels.map(({ name }) => name).join(", ") : ""],
+    ["Samples", slide.hasChannels && slide.dtype !== "uint8" ? slide.dtype : ""],
     ["Physical size", size],
-    ["Resolution", resolution(slide.mpp?.x, slide.mpp?.y) || "not in the file"],
-    ["Objective", slide.powerIsKnown ? power(slide.power) : slide.power ? `about ${power(Number(slide.power.toPrecision(2)))}` : "not in the file"],
-    ["Format", slide.format],
+    ["Resolution", resolution(slide.mpp?.x, slide.mpp?.y) || (slide.set ? "" : "not in the file")],
+    ["Objective", slide.powerIsKnown ? power(slide.power) : slide.power ? `about ${power(Number(slide.power.toPrecision(2)))}` : slide.set ? "" : "not in the file"],
+    ["Format", slide.set ? "Vector tiles" : slide.format],
     ["Vendor", slide.vendor ?? ""],
-    ["ICC profile", slide.icc ? "embedded" : "none"],
+    ["ICC profile", slide.set ? "" : slide.icc ? "embedded" : "none"],
     ["Id", slide.id],
   ];
   find("facts").replaceChildren(
@@ -48,6 +53,7 @@ function showAssociated(slide) {
   find("associated-section").hidden = images.length === 0;
   find("associated").replaceChildren(
     ...images.map((image) => {
+      if (redaction.on && tellsLabel(image.name)) return hiddenPicture(image);
       const picture = make("img", { src: associatedAddress(slide.id, image.name), alt: "", loading: "lazy", width: image.width, height: image.height });
       const button = make(
         "button",
@@ -64,6 +70,15 @@ function showAssociated(slide) {
   );
 }
 
+function hiddenPicture(image) {
+  return make(
+    "div",
+    { class: "associated hidden-picture" },
+    make("span", { class: "associated-missing" }, icon("hidden"), make("span", { text: "hidden" })),
+    make("span", { class: "associated-name" }, make("span", { text: image.name }), make("span", { text: pixels(image.width, image.height) })),
+  );
+}
+
 function enlarge(slide, image) {
   const dialog = find("picture-dialog");
   find("picture-title").textContent = `${image.name} of ${slide.name}`;
@@ -74,11 +89,12 @@ function enlarge(slide, image) {
 }
 
 function showProperties(slide) {
-  const entries = Object.entries(slide.properties);
-  find("properties-section").hidden = entries.length === 0;
+  const all = Object.entries(slide.properties);
+  find("properties-section").hidden = all.length === 0;
   const filter = find("property-filter");
   const draw = () => {
     const wanted = filter.value.trim().toLowerCase();
+    const entries = all.map(([name, value]) => [name, redaction.on && tellsPatient(name) ? "hidden" : value]);
     const shown = entries.filter(([name, value]) => !wanted || `${name} ${value}`.toLowerCase().includes(wanted));
     find("properties").replaceChildren(
       ...shown.flatMap(([name, value]) => [make("dt", { text: name }), make("dd", { text: value })]),

@@ -1,10 +1,14 @@
-// Choosing the slide to compare with: a dialog over the catalogue.
+// Choosing a slide to compare with, or shapes to lay over one: a dialog over the catalogue.
 
-import { ApiError, getJson, thumbnailAddress } from "../shared/api.js";
+import { ApiError, getJson, slidePath, thumbnailAddress } from "../shared/api.js";
 import { icon, make, state } from "../shared/dom.js";
 import { Queue } from "../shared/queue.js";
+import { VECTOR_NAME, VECTOR_OR_TEXT } from "../vector/set.js";
+import { sketch } from "../vector/sketch.js";
 
 const PAGE = 60;
+/** Pages of the list that are looked through for shapes before a person is asked to go on. */
+const MOST_PAGES = 8;
 const find = (id) => document.getElementById(id);
 
 export class Picker {
@@ -13,8 +17,7 @@ export class Picker {
   #cursor = null;
   #queue = new Queue(4);
 
-  /** `chosen(id)` is called with the slide a person picks. */
-  constructor(chosen) {
+  constructor() {
     this.dialog = find("picker");
     this.list = find("picker-list");
     this.field = find("picker-search");
@@ -32,12 +35,16 @@ export class Picker {
       const button = event.target.closest("button[data-id]");
       if (!button) return;
       this.dialog.close();
-      chosen(button.dataset.id);
+      this.chosen(button.dataset.id);
     });
   }
 
-  open(current) {
+  /** `chosen(id)` is called with what a person picks. `shapes`: vector sets only, as far as names tell. */
+  open(current, chosen, { title, shapes = false }) {
     this.current = current;
+    this.chosen = chosen;
+    this.shapes = shapes;
+    find("picker-title").textContent = title;
     this.field.value = "";
     this.dialog.showModal();
     this.field.focus();
@@ -57,12 +64,19 @@ export class Picker {
     const { signal } = this.#abort;
     this.more.hidden = true;
     try {
-      const answer = await getJson("/slides", { limit: PAGE, cursor: this.#cursor, search: this.field.value.trim() }, signal);
-      this.#cursor = answer.next_cursor ?? null;
+      let ids = [];
+      for (let page = 0; page < (this.shapes ? MOST_PAGES : 1) && !ids.length; page += 1) {
+        const asked = { limit: PAGE, cursor: this.#cursor, search: this.field.value.trim(), formats: "all" };
+        const answer = await getJson("/slides", asked, signal);
+        this.#cursor = answer.next_cursor ?? null;
+        ids = answer.slides.map((entry) => (typeof entry === "string" ? entry : (entry.slide_id ?? entry.id))).filter((id) => !this.shapes || VECTOR_OR_TEXT.test(id));
+        if (this.#cursor === null) break;
+      }
       this.more.hidden = this.#cursor === null;
-      const ids = answer.slides.map((entry) => (typeof entry === "string" ? entry : (entry.slide_id ?? entry.id)));
       this.list.append(...ids.map((id) => this.#item(id)));
-      if (!this.list.children.length) this.list.append(make("li", { class: "picker-state" }, state({ symbol: "search", title: "No slide matches", text: "Try a part of its name or folder." })));
+      if (this.list.children.length) return;
+      const what = this.shapes ? { symbol: "shapes", title: "No shapes found", text: "GeoJSON files and vector tiles of this server are listed here." } : { symbol: "search", title: "No slide matches", text: "Try a part of its name or folder." };
+      this.list.append(make("li", { class: "picker-state" }, state(what)));
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof ApiError)) throw error;
@@ -75,12 +89,11 @@ export class Picker {
 
   #item(id) {
     const cut = id.lastIndexOf("/") + 1;
-    const mount = make("span", { class: "mount" }, icon("slides"));
+    const shapes = VECTOR_NAME.test(id);
+    const mount = make("span", { class: "mount" }, icon(shapes ? "shapes" : "slides"));
     this.#queue.add(id, async () => {
-      const image = make("img", { alt: "", src: thumbnailAddress(id, 128) });
       try {
-        await image.decode();
-        mount.replaceChildren(image);
+        mount.replaceChildren(shapes ? await sketch(await getJson(slidePath(id)), 120) : await decoded(thumbnailAddress(id, 128)));
       } catch {
         // The icon stays.
       }
@@ -97,4 +110,10 @@ export class Picker {
       ),
     );
   }
+}
+
+async function decoded(src) {
+  const image = make("img", { alt: "", src });
+  await image.decode();
+  return image;
 }

@@ -22,6 +22,7 @@ export async function snapshot(panes, measures) {
     context.rect(0, 0, box.width, box.height);
     context.clip();
     context.drawImage(pane.viewer.drawer.canvas, 0, 0, box.width, box.height);
+    pane.overlay?.paint(context);
     measures[index].paint(context);
     paintScale(context, pane, box);
     context.restore();

@@ -13,8 +13,9 @@ const LARGE_COARSEST = 1600;
 /** Larger than any tile: the whole picture is the source. */
 const WHOLE = 1 << 20;
 
-/** Class made when it is needed, because OpenSeadragon is a classic script that may have failed to load. */
-export function createSource(slide) {
+/** The tiles of a slide drawn by the parameters of a look. The class is made when it is needed, because OpenSeadragon is
+ *  a classic script that may have failed to load. */
+export function createSource(slide, params) {
   const levels = pyramid(slide);
   const { Point, Rect, TileSource } = globalThis.OpenSeadragon;
   const ratio = slide.height / slide.width;
@@ -56,7 +57,12 @@ export function createSource(slide) {
 
     getTileUrl(level, x, y) {
       const { overview, level: number } = levels[level];
-      return overview ? slide.overviewAddress(OVERVIEW_SIZE) : slide.tileAddress(number, x, y);
+      return overview ? slide.overviewAddress(OVERVIEW_SIZE, params) : slide.tileAddress(number, x, y, params);
+    }
+
+    /** A vector set has no pixels: shapes are drawn over its empty ground. */
+    tileExists(level, x, y) {
+      return !slide.set && super.tileExists(level, x, y);
     }
 
     hasTransparency() {
@@ -106,7 +112,7 @@ export function createSource(slide) {
 function pyramid(slide) {
   const levels = [...slide.levels].reverse();
   const side = Math.max(levels[0].width, levels[0].height);
-  if (side > LARGE_COARSEST) {
+  if (side > LARGE_COARSEST && !slide.set) {
     const width = Math.max(1, Math.round((slide.width * OVERVIEW_SIZE) / Math.max(slide.width, slide.height)));
     const height = Math.max(1, Math.round((slide.height * OVERVIEW_SIZE) / Math.max(slide.width, slide.height)));
     levels.unshift({ overview: true, width, height, tile_width: width, tile_height: height, tiles_x: 1, tiles_y: 1 });
