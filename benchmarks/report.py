@@ -11,6 +11,8 @@ from pathlib import Path
 
 from benchmarks.workloads import Bench, Row
 
+USUAL = (5, 2)
+"""Rounds, and seconds of each."""
 _UNITS = {
     "rate": ("{:,.0f}", "/s"), "cpu_us": ("{:,.1f}", " us CPU"), "p50_ms": ("{:.2f}", " ms p50"),
     "p99_ms": ("{:.2f}", " ms p99"), "tiles_per_s": ("{:,.0f}", " tiles/s"),
@@ -35,8 +37,7 @@ def write(bench: Bench, folder: Path, page: Path, plot: Path) -> None:
     _keep(bench, folder / "latest.json")
     rows = [asdict(row) for row in bench.rows]
     (folder / "latest.json").write_text(
-        json.dumps({"machine": machine(), "rounds": bench.rounds, "rows": rows, "missing": bench.missing}, indent=2)
-        + "\n"
+        json.dumps({"machine": machine(), "rows": rows, "missing": bench.missing}, indent=2) + "\n"
     )
     page.parent.mkdir(parents=True, exist_ok=True)
     plot.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +65,8 @@ def _page(bench: Bench, plot: str) -> str:
         " rounds; figures are medians of the rounds, ratios are medians of the ratios of each round. CPU is user and"
         " system time of the server's processes over its answers. Machines differ: read the ratios, not the rates.",
         "",
-        f"Measured on {machine()}; {bench.rounds} rounds of {bench.seconds:g} s. Tiles of 256 px, keep-alive.",
+        f"Measured on {machine()}; {USUAL[0]} rounds of {USUAL[1]} s unless said otherwise. Tiles of 256 px,"
+        " keep-alive.",
         "",
         "`tiffslide + Pillow` is not WSI-Service but what that is made of: FastAPI, tiffslide, Pillow and tifffile,"
         " with nothing around them (`benchmarks/tiffslide_server.py`), a lower bound of it on the same machine. The"
@@ -77,7 +79,7 @@ def _page(bench: Bench, plot: str) -> str:
         "| --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {row.work} | {row.target} | {row.verdict}{_busy(row)} |"
+        f"| {row.work} | {row.target} | {row.verdict}{_remark(row)} |"
         f" {'yes' if row.met else 'no' if row.met is False else ''} |"
         for row in bench.rows
     ]
@@ -91,9 +93,12 @@ def _page(bench: Bench, plot: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _busy(row: Row) -> str:
-    """A warning where others had the machine: CPU times hold within a fifth then, latencies do not."""
-    return f" (on a busy machine, load {row.load:.0f})" if row.load > 2 * (os.cpu_count() or 1) else ""
+def _remark(row: Row) -> str:
+    """Fewer rounds than usual, and a warning where others had the machine: latencies mean little then."""
+    rounds = "" if (row.rounds, row.seconds) == USUAL else f"{row.rounds} rounds of {row.seconds} s"
+    busy = f"on a busy machine, load {row.load:.0f}" if row.load > 2 * (os.cpu_count() or 1) else ""
+    remarks = ", ".join(filter(None, (rounds, busy)))
+    return f" ({remarks})" if remarks else ""
 
 
 def _plot(rows: list[Row]) -> str:

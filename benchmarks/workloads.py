@@ -32,6 +32,8 @@ class Row:
     figures: dict[str, dict[str, float]]
     met: bool | None
     verdict: str
+    rounds: int = 5
+    seconds: int = 2
     load: float = 0.0
     """Load average of the last minute when it was done; our own share of it is about as many as there are cores."""
 
@@ -48,7 +50,7 @@ class Bench:
     missing: list[str] = field(default_factory=list[str])
 
     def add(self, row: Row) -> None:
-        row.load = os.getloadavg()[0]
+        row.rounds, row.seconds, row.load = self.rounds, self.seconds, os.getloadavg()[0]
         self.rows.append(row)
         print(f"{row.work}: {row.verdict}", flush=True)
 

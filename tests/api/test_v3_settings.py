@@ -163,6 +163,21 @@ def test_cors_allow_origins(folder: Path, target: str) -> None:
         assert name not in client.get(target, ORIGIN).headers
 
 
+@pytest.mark.parametrize("target", [INFO, TILE, "/v3/nothing"])
+def test_cors_allow_credentials(folder: Path, target: str) -> None:
+    name = "access-control-allow-credentials"
+    named = {"WS_CORS_ALLOW_ORIGINS": '["https://viewer.example"]'}
+    with server(folder, WS_CORS_ALLOW_CREDENTIALS="true", **named, **PATHS) as client:
+        for _ in range(3):
+            assert client.get(target, ORIGIN).headers[name] == "true"
+            assert name not in client.get(target, STRANGER).headers
+        assert client.request("OPTIONS", target, ORIGIN).headers[name] == "true"
+    with server(folder, **named, **PATHS) as client:
+        assert name not in client.get(target, ORIGIN).headers
+    with server(folder, WS_CORS_ALLOW_CREDENTIALS="true", WS_CORS_ALLOW_ORIGINS='["*"]', **PATHS) as client:
+        assert name not in client.get(target, ORIGIN).headers, "no browser takes both"
+
+
 # -- data and catalogue ------------------------------------------------------------------------------------------------
 
 

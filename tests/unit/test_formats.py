@@ -102,6 +102,12 @@ def file(name: str = "folder/a.x") -> PinnedObject:
     return PinnedObject(store, store._objects[name][1], [(0, b"head")])  # pyright: ignore[reportPrivateUsage]
 
 
+def tiff_file() -> PinnedObject:
+    head = b"II*\0" + bytes(4092)
+    store = MemoryStore({"slide.tif": head})
+    return PinnedObject(store, store._objects["slide.tif"][1], [(0, head)])  # pyright: ignore[reportPrivateUsage]
+
+
 def names(formats: FormatRegistry, files: Files) -> list[str]:
     return [each.name for each in formats.recognising(files)]
 
@@ -439,3 +445,15 @@ class TestOpeningAndClosing:
 def _wait(gate: threading.Event) -> None:
     if not gate.wait(WAIT):
         raise TimeoutError
+
+
+def test_a_raised_priority_brings_forward_what_a_format_leaves_to_others() -> None:
+    def chosen(**priorities: int) -> list[str]:
+        registry = FormatRegistry.from_entry_points(priorities)
+        return [each.name for each in registry.recognising(tiff_file())]
+
+    assert chosen()[-1] == "tiff"
+    assert "openslide" not in chosen()
+    assert chosen(openslide=20000)[0] == "openslide"
+    assert chosen(tiff=-1, tifffile=-1) == ["openslide"]
+    assert "openslide" not in chosen(openslide=-1, tiff=-1, tifffile=-1)

@@ -1,6 +1,7 @@
 """Cross-origin requests (Fetch standard §3.3): the same headers on every answer, OPTIONS answered before anything else.
 
-Credentials are never allowed to cross origins; signed URLs carry their authorisation themselves.
+Credentials of browsers (cookies, logins of a proxy) cross origins only when the operator says so, and then only from
+origins that are named; signed URLs and bearer tokens carry their authorisation themselves.
 """
 
 from __future__ import annotations
@@ -20,18 +21,22 @@ _PREFLIGHT = [
 
 
 class Cors:
-    """Who may read answers from another origin: everybody when ``origins`` holds ``*``, else exactly those listed."""
+    """Who may read answers from another origin: everybody when ``origins`` holds ``*``, else exactly those listed.
 
-    def __init__(self, origins: Iterable[str] = ("*",)) -> None:
+    ``credentials``: pages of listed origins may send them; those of ``*`` never (Fetch standard §3.3.5).
+    """
+
+    def __init__(self, origins: Iterable[str] = ("*",), *, credentials: bool = False) -> None:
         self._origins = frozenset(origin.encode("latin-1", "replace") for origin in origins)
         self.any_origin = b"*" in self._origins
+        self._credentials: Headers = [(b"access-control-allow-credentials", b"true")] if credentials else []
 
     def headers_for(self, origin: bytes | None) -> Headers:
         """The headers of an answer to a request with this Origin header."""
         if self.any_origin:
             return [_VARY, (b"access-control-allow-origin", b"*")]
         if origin is not None and origin in self._origins:
-            return [_VARY, (b"access-control-allow-origin", origin)]
+            return [_VARY, (b"access-control-allow-origin", origin), *self._credentials]
         return [_VARY]
 
 

@@ -46,7 +46,7 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
         service=services.tiles,
         catalog=services.catalog,
         auth=auth,
-        cors=Cors(settings.cors_origins),
+        cors=Cors(settings.cors_origins, credentials=settings.cors_credentials),
         pages=pages,
         default_quality=settings.jpeg_quality,
         cache_max_age=settings.cache_max_age,

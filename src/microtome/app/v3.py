@@ -133,7 +133,8 @@ def v3_context(
         known=known.learn,
     )
     if not context.policy.private():
-        services.express.add(V3Express(context, Cors(settings.cors_origins), known))
+        cors = Cors(settings.cors_origins, credentials=settings.cors_credentials)
+        services.express.add(V3Express(context, cors, known))
     return context
 
 

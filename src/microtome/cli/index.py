@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +52,9 @@ def index(
     if settings.data is None:
         raise Failure("nothing to index: give a folder or a URL such as s3://bucket")
     target = where or settings.dicom_index
+    count = processes or os.cpu_count() or 2
     try:
-        asyncio.run(
-            _index(settings, target, processes, problems=problems, watching=watching, may_be_empty=may_be_empty)
-        )
+        asyncio.run(_index(settings, target, count, problems=problems, watching=watching, may_be_empty=may_be_empty))
     except KeyboardInterrupt:
         click.echo("microtome: interrupted; what was read stays in the index", err=True)
         raise

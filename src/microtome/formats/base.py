@@ -148,3 +148,15 @@ class Serving(Protocol):
     async def stop(self) -> None:
         """Called once after the last slide is closed."""
         ...
+
+
+@runtime_checkable
+class Willing(Protocol):
+    """A format that can read more than it recognises: files that others read better.
+
+    It is asked for those when no other takes them, or at its place when its priority was raised.
+    """
+
+    def can_read(self, head: bytes, name: str) -> bool:
+        """Whether it is worth a try. Pure, as ``Format.recognises``."""
+        ...

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 
 from microtome.errors import CorruptData, InvalidRequest, UnsupportedFormat
-from microtome.formats.base import Configurable, FolderFormat, Format, FormatOptions, Serving, Slide
+from microtome.formats.base import Configurable, FolderFormat, Format, FormatOptions, Serving, Slide, Willing
 from microtome.formats.isolated import Isolated, ReaderDied
 from microtome.storage.folder import Files, PinnedFolder
 from microtome.telemetry import logger
@@ -68,7 +68,18 @@ class FormatRegistry:
                 if self.priorities[each.name] >= 0 and isinstance(each, FolderFormat) and each.recognises_folder(names)
             ]
         name = files.key.rsplit("/", 1)[-1]
-        return [each for each in self.formats if self.priorities[each.name] >= 0 and each.recognises(files.head, name)]
+        usable = [each for each in self.formats if self.priorities[each.name] >= 0]
+        willing: list[Format] = [
+            each for each in usable if isinstance(each, Willing) and each.can_read(files.head, name)
+        ]
+        first = [
+            each for each in usable if each.recognises(files.head, name) or (each in willing and self._raised(each))
+        ]
+        return first or willing
+
+    def _raised(self, each: Format) -> bool:
+        """Whether somebody prefers a format more than it does itself."""
+        return self.priorities[each.name] > each.priority
 
     async def open(self, files: Files, name: str | None = None) -> Slide:
         """As ``opened``, the slide alone."""

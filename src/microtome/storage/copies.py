@@ -7,10 +7,14 @@ others need the room, the longest unused first.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import shutil
 import tempfile
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +27,9 @@ from microtome.storage.pinned import LocalPath
 
 PIECE = 8 * 1024 * 1024
 PIECES_AT_ONCE = 4
+_PREFIX = "microtome-copies-"
+_LEFT_SECONDS = 60.0
+"""A folder younger than this may belong to a process that has not locked it yet."""
 
 
 @dataclass(eq=False, slots=True)
@@ -63,6 +70,7 @@ class LocalCopies:
     def __init__(self, folder: Path | None, budget: int) -> None:
         self._given = folder
         self._folder: Path | None = None
+        self._lock = -1
         self._budget = budget
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
         self._flights: Flights[str, None] = Flights()
@@ -91,6 +99,7 @@ class LocalCopies:
         """Remove all copies."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+            os.close(self._lock)
             self._folder = None
         self._copies.clear()
 
@@ -130,7 +139,10 @@ class LocalCopies:
         if self._folder is None:
             if self._given is not None:
                 self._given.mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix="microtome-copies-", dir=self._given))
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._given))
+            _remove_left(folder.parent)
+            self._lock = _locked(folder)
+            self._folder = folder
         return self._folder
 
     def _make_room(self, nbytes: int) -> list[Path]:
@@ -181,6 +193,31 @@ async def _copy(store: Store, info: ObjectInfo, target: Path) -> None:
     except ExceptionGroup as failures:
         # One reason is enough for the caller, who knows errors by their class.
         raise failures.exceptions[0] from failures
+
+
+def _locked(folder: Path) -> int:
+    """A descriptor that holds the lock of a folder for as long as this process lives. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove_left(parent: Path) -> None:
+    """Remove what processes left behind that were killed: nobody holds the lock of it any more."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            status = folder.lstat()
+            if status.st_uid != os.getuid() or time.time() - status.st_mtime < _LEFT_SECONDS:
+                continue
+            descriptor = _locked(folder)
+            try:
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 def _remove(folders: Sequence[Path]) -> None:

@@ -38,6 +38,9 @@ _TRANSFORMS_BUDGET = 256 << 20
 _LOOKS_BUDGET = 32 << 20
 _LOOK_BYTES = 4096
 """What is kept about a channel: mostly its histogram."""
+_OVERVIEWS_BUDGET = 64 << 20
+_KEPT_SIDE = 512
+"""Thumbnails up to this side share what they are made of."""
 _JUDGED_SIDE = 1024
 """The middle of the coarsest level, so many px wide and high, tells how channels look best."""
 
@@ -71,6 +74,7 @@ class TileService:
         self._appearance: Cache[str, tuple[ChannelLook, ...]] = Cache(
             _LOOKS_BUDGET, weigh=lambda found: _LOOK_BYTES * (1 + len(found))
         )
+        self._overviews: Cache[str, NDArray[np.uint8]] = Cache(_OVERVIEWS_BUDGET, weigh=lambda pixels: pixels.nbytes)
         self._transforms: Cache[str, IccTransform] = Cache(_TRANSFORMS_BUDGET, weigh=lambda transform: transform.nbytes)
 
     async def info(self, record: SlideRecord) -> SlideInfo:
@@ -297,7 +301,29 @@ class TileService:
         plane: Plane = FIRST_PLANE,
         styles: Sequence[ChannelStyle] = (),
     ) -> NDArray[np.uint8]:
-        """A whole level, box-averaged tile by tile to at least twice ``size``: bounded memory whatever the level."""
+        """A whole level, box-averaged tile by tile to at least twice ``size``: bounded memory whatever the level.
+
+        What small sizes are made of is kept: catalogues ask for several of them.
+        """
+        info = await entry.slide.info()
+        longest = max(info.size)
+        kept = Size(*(max(1, round(side * _KEPT_SIDE / longest)) for side in info.size))
+        if max(size) > _KEPT_SIDE or number != nearest_level(info.levels, longest / _KEPT_SIDE):
+            return await self._reduced(entry, level, number, size, plane, styles)
+        key = f"{entry.record.handle}\0{entry.version}\0{plane}\0{styles}"
+        return await self._overviews.get_or_compute(
+            key, lambda: self._reduced(entry, level, number, kept, plane, styles)
+        )
+
+    async def _reduced(
+        self,
+        entry: OpenSlide,
+        level: Level,
+        number: int,
+        size: Size,
+        plane: Plane,
+        styles: Sequence[ChannelStyle],
+    ) -> NDArray[np.uint8]:
         whole = Rectangle(0, 0, *level.size)
         indices = covering(level, number, whole, plane)
         if len(indices) > self.limits.thumbnail_tiles:

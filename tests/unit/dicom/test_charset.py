@@ -64,6 +64,7 @@ def compare(ours: Dataset, theirs: pydicom.Dataset) -> None:  # type: ignore[nam
         (["GB18030"], b"Wang^XiaoDong=\xcd\xf5^\xd0\xa1\xb6\xab", "Wang^XiaoDong=王^小东"),
         (["", "ISO 2022 IR 58"], b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab", "Zhang^XiaoDong=张^小东"),
         (["ISO 2022 IR 100", "ISO 2022 IR 144"], b"M\xfcller=\x1b-L\xbb\xee^\xfc", "Müller=Лю^ü"),
+        (["ISO 2022 IR 100", "ISO 2022 IR 144"], b"\x1b-L\xbb\xee^\x1b(B\xfc", "Лю^ü"),
         (["ISO-IR 192"], "ü".encode(), "ü"),
         (["iso_ir_100 "], b"\xfc", "ü"),
         ([], b"\xfc", "ü"),

@@ -235,6 +235,9 @@ def test_segments_of_rle_that_are_too_long_or_too_short() -> None:
     for segment in (b"\xc2\x07", b"\x80" * 64, b"\x7f" + b"x" * 20):
         with pytest.raises(CorruptData):
             decode(header + segment, facts, syntaxes.RLE)
+    # A segment may not begin within the header, though what follows would make a whole one.
+    with pytest.raises(CorruptData):
+        decode(np.array([1, 60, *[0] * 14], "<u4").tobytes() + b"\xc1\x07", facts, syntaxes.RLE)
     # Padding and runs beyond the end are cut off, or refused, and never written behind the plane.
     assert (decode(header + b"\xc1\x07\x00\x01", facts, syntaxes.RLE).array == 7).all()
 

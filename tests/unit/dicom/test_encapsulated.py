@@ -143,7 +143,9 @@ def test_the_extended_table_saves_the_walk_and_tells_odd_lengths() -> None:
     assert len(file.requests) < 10
 
 
-@pytest.mark.parametrize("lengths", [[9, 4, 5], [1, 4, 1 << 62], [1 << 63, 4, 5], [1, 4], [1, 4, 500]])
+@pytest.mark.parametrize(
+    "lengths", [[9, 4, 5], [1, 4, 1 << 62], [1, (1 << 64) - 8, 5], [1 << 63, 4, 5], [1, 4], [1, 4, 500]]
+)
 def test_a_wrong_extended_table_is_not_believed(lengths: list[int]) -> None:
     file, pixels = extended(lengths, [b"a\0", b"bcde", b"fghij\0"])
     table = frame_table(file, pixels, 3, syntaxes.JPEG_BASELINE)
@@ -192,6 +194,7 @@ def test_a_fragment_cut_off_is_told() -> None:
     table = frame_table(cut, pixels, 2, syntaxes.JPEG_BASELINE)
     assert not table.complete
     assert [frame(cut, table, each) for each in range(2)] == [b"ab", b"cd"]
+    assert sum(table.ranges(1)[0]) == cut.size
 
 
 @pytest.mark.parametrize(

@@ -305,6 +305,26 @@ def test_a_value_beyond_its_item_does_not_spoil_the_rest() -> None:
     assert "beyond the end of its item" in header.problems[0]
 
 
+def test_a_value_beyond_its_item_is_not_taken_from_what_follows() -> None:
+    filler = explicit(0x0008_1030, "LO", bytes(16_200))  # the item ends with the first bytes that are read, or nearly
+    broken = explicit(0x0040_0009, "SH", b"ab", length=4000)
+    content = filler + explicit(0x0040_0275, "SQ", item(broken)) + explicit(0x0040_2017, "LO", b"x" * 8000)
+    header = scan(Memory(part10(content)))
+    assert header.dataset.items(0x0040_0275)[0].elements == {}
+    assert header.dataset.string(0x0040_2017) == "x" * 8000
+
+
+def test_meta_information_cut_off_is_corrupt() -> None:
+    data = part10(b"")
+    with pytest.raises(CorruptData, match="meta information is cut off"):
+        scan(Memory(data[:-5]))
+
+
+def test_a_large_value_cut_off_is_corrupt() -> None:
+    with pytest.raises(CorruptData, match="cut off"):
+        read_value(Memory(b"abc"), Bulk(1, 3))
+
+
 def test_elements_out_of_order_are_sorted() -> None:
     content = (
         explicit(0x0010_0020, "LO", b"1 ") + explicit(0x0008_0060, "CS", b"CT") + explicit(0x0010_0020, "LO", b"2 ")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
 from microtome.dicom import syntaxes
 from microtome.dicom.dataset import Dataset, Element
@@ -123,6 +123,11 @@ def test_stored_rgb_jpeg_says_so() -> None:
 def test_stored_jpeg_is_drawn_anew_when_something_changes_it(frame: StoredFrame, rendering: Rendering) -> None:
     assert render(frame, rendering) != frame.data
     assert read(render(frame, rendering)).size
+
+
+def test_stored_jpeg_gets_its_overlay() -> None:
+    frame = jpeg_frame(GRAYS, "MONOCHROME2", *_overlay(np.ones((20, 30), np.bool_), 1, 1))
+    assert read(render(frame))[:19, :29].min() > 240
 
 
 def test_jpeg_of_another_size_does_not_pass() -> None:

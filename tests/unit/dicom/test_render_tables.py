@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 
 from microtome.dicom.dataset import Bulk, Dataset, Element
 from microtome.dicom.image import image_facts

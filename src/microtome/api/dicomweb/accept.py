@@ -7,6 +7,7 @@ to be converted, among entries the client likes equally.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ def parse(header: str | None, query: Sequence[str] = ()) -> Accept:
     return Accept(_entries(asked) if asked.strip() else None, _entries(header) if header and header.strip() else None)
 
 
+@functools.lru_cache(maxsize=256)
 def _entries(text: str) -> tuple[Entry, ...]:
     found: list[Entry] = []
     for part in media.elements(text):

@@ -52,7 +52,7 @@ class Targets:
     single: bool = False
 
 
-def targets_of(
+async def targets_of(
     request: Request,
     who: Principal,
     paths: Annotated[
@@ -83,7 +83,7 @@ TargetsOf = Annotated[Targets, Depends(targets_of)]
 Numbers = Annotated[str, Query(description="A number for each slide, separated by commas")]
 
 
-def places_of(levels: Numbers, xs: Numbers, ys: Numbers) -> list[TileIndex]:
+async def places_of(levels: Numbers, xs: Numbers, ys: Numbers) -> list[TileIndex]:
     """The tiles, one for each slide. Raises WrongNumbers for lists of different lengths or without numbers."""
     lists: list[list[int]] = []
     for text in (levels, xs, ys):

@@ -17,6 +17,7 @@ from starlette.routing import Mount, Route
 from microtome.api.disconnect import ClientGone
 from microtome.api.wsi_v3 import batch, cases, download, errors, slides, vector
 from microtome.api.wsi_v3.context import V3Context
+from microtome.api.wsi_v3.express import ShortWay
 from microtome.api.wsi_v3.older import OlderSpelling
 from microtome.api.wsi_v3.pages import PageOptions, mount_pages
 from microtome.errors import MicrotomeError
@@ -46,7 +47,7 @@ def mount_wsi_v3(app: FastAPI, context: V3Context, pages: PageOptions) -> None:
     ):
         v3.include_router(each)
     _answer_errors(v3)
-    mounted = Mount("/v3", OlderSpelling(v3))
+    mounted = Mount("/v3", OlderSpelling(ShortWay(v3, context)))
     mounted.path_regex = re.compile("^/v3/(?P<path>.*)$", re.DOTALL)  # what looks like an id may hold line breaks
     app.router.routes.insert(0, mounted)
     app.router.routes.insert(0, Route("/alive", _alive(context), methods=["GET", "HEAD"]))

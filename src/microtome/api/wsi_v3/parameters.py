@@ -63,7 +63,7 @@ class Encoding:
     known: bool = True
 
 
-def encoding(
+async def encoding(
     image_format: Annotated[
         str | None,
         Query(
@@ -88,7 +88,7 @@ class Colour:
     strict: bool
 
 
-def colour(
+async def colour(
     icc_profile_intent: Annotated[IccIntent | None, Query(description="Convert to sRGB with this intent")] = None,
     icc_profile_strict: Annotated[bool, Query(description="With an intent: 412 for a slide without profile")] = False,  # noqa: FBT002
 ) -> Colour:
@@ -107,7 +107,7 @@ class View:
     padding: tuple[int, int, int] | None
 
 
-def view(
+async def view(
     image_channels: Annotated[list[int] | None, Query(description="Channels, repeated, in this order")] = None,
     channels: Annotated[str | None, Query(description=f"Draw channels: {STYLES_HELP}")] = None,
     z: Annotated[int, Query(ge=0, description="Focal plane")] = 0,

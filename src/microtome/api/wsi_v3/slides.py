@@ -48,7 +48,7 @@ class Target:
     plugin: str | None
 
 
-def target_of(who: Principal, slide_id: SlideId, plugin: Plugin = None) -> Target:
+async def target_of(who: Principal, slide_id: SlideId, plugin: Plugin = None) -> Target:
     """Who is asked first: strangers learn nothing about parameters."""
     return Target(who, slide_id, plugin or None)
 
@@ -161,22 +161,24 @@ class Missing(NotFound):
         self.message = message
 
 
-def thumbnail_size(max_x: Largest, max_y: Largest) -> Size:
+async def thumbnail_size(max_x: Largest, max_y: Largest) -> Size:
     """Both sides."""
     return Size(max_x, max_y)
 
 
-def associated_size(max_x: Side, max_y: Side) -> Size:
+async def associated_size(max_x: Side, max_y: Side) -> Size:
     """Both sides."""
     return Size(max_x, max_y)
 
 
-def place_of(level: Level, start_x: Start, start_y: Start, size_x: Positive, size_y: Positive) -> tuple[int, Rectangle]:
+async def place_of(
+    level: Level, start_x: Start, start_y: Start, size_x: Positive, size_y: Positive
+) -> tuple[int, Rectangle]:
     """Level and rectangle of a region; it may begin outside of the slide."""
     return level, Rectangle(start_x, start_y, size_x, size_y)
 
 
-def tile_of(level: Level, tile_x: Column, tile_y: Column) -> TileIndex:
+async def tile_of(level: Level, tile_x: Column, tile_y: Column) -> TileIndex:
     """Level, column and row of a tile."""
     return TileIndex(level, tile_x, tile_y)
 

@@ -16,6 +16,8 @@ RESCAN = 600.0
 """Seconds between walks over everything: network drives and buckets tell nothing."""
 QUIET = 2.0
 """Seconds without news before the news are looked at."""
+FEW = 100
+"""So many changed paths are walked one by one; more are a reason to walk over everything."""
 
 
 async def watch(
@@ -23,35 +25,34 @@ async def watch(
 ) -> None:
     """Walk again and again until cancelled. A store that fails is tried again at the next turn.
 
-    ``every``: s between walks. In a folder of this machine changes are noticed earlier, ``quiet`` s after the last of
-    them. ``tell`` is called after every walk.
+    ``every``: s between walks over everything. In a folder of this machine changes are noticed earlier, ``quiet`` s
+    after the last of them. ``tell`` is called after every walk.
     """
-    root = await _folder(walk)
-    news = _news(root, quiet) if root is not None else None
+    news = _News(await _folder(walk), quiet)
+    listening = asyncio.create_task(news.listen())
     try:
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(every):
-                    if news is None:
-                        await asyncio.Event().wait()
-                    else:
-                        await anext(news)
+            changed = await news.wait(every)
             try:
-                # Files that were being written a moment ago are settled by the next walk, so a second one follows.
-                progress = await walk.run()
-                tell(progress)
-                if news is not None:
-                    await asyncio.sleep(walk.settle)
-                    tell(await walk.run())
+                await _walk(walk, changed, tell)
+                if changed and walk.settle:
+                    await asyncio.sleep(walk.settle)  # what was being written a moment ago is settled now
+                    await _walk(walk, changed, tell)
             except StorageUnavailable as error:
                 logger.warning("indexing stopped and will be tried again: %s", error.message)
     finally:
-        if news is not None:
-            await news.aclose()
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+
+
+async def _walk(walk: Walk, changed: set[str], tell: Callable[[Progress], None]) -> None:
+    for prefix in sorted(changed) if 0 < len(changed) <= FEW else [""]:
+        tell(await walk.run(prefix))
 
 
 async def _folder(walk: Walk) -> Path | None:
-    """The folder of a local store."""
+    """The folder of a local store that holds anything."""
     async for page in walk.store.list():
         if page:
             try:
@@ -62,11 +63,36 @@ async def _folder(walk: Walk) -> Path | None:
     return None
 
 
-async def _news(root: Path, quiet: float) -> AsyncGenerator[None]:
-    """One item whenever something below ``root`` has changed and it is quiet again."""
-    import watchfiles
+class _News:
+    """What the system tells of changes below ``root``."""
 
-    # Its own types are partly unknown to checkers.
-    awatch = cast("Callable[..., AsyncGenerator[object]]", cast("Any", watchfiles).awatch)
-    async for _ in awatch(root, debounce=int(quiet * 4000), step=int(quiet * 1000), recursive=True):
-        yield None
+    def __init__(self, root: Path | None, quiet: float) -> None:
+        self._root = root
+        self._quiet = quiet
+        self._arrived = asyncio.Event()
+        self._changed = set[str]()
+
+    async def wait(self, longest: float) -> set[str]:
+        """Paths that have changed, relative to the root; none of them after ``longest`` s."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._arrived.wait(), longest)
+        self._arrived.clear()
+        changed = set(self._changed)
+        self._changed.clear()
+        return changed
+
+    async def listen(self) -> None:
+        """Collect news until cancelled. Where the system refuses, walks now and then must do."""
+        if self._root is None:
+            return
+        import watchfiles
+
+        watcher = cast("Callable[..., AsyncGenerator[set[tuple[int, str]]]]", cast("Any", watchfiles).awatch)
+        step = int(self._quiet * 1000)
+        try:
+            async for changes in watcher(self._root, debounce=10 * step, step=step, watch_filter=None):
+                paths = (Path(path).relative_to(self._root).as_posix() for _, path in changes)
+                self._changed |= {"" if path == "." else path for path in paths}
+                self._arrived.set()
+        except (OSError, RuntimeError, ValueError) as error:
+            logger.warning("changes in the folder are not told by the system: %s", error)

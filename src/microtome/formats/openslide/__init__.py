@@ -31,8 +31,9 @@ _KEPT = 4096
 class OpenSlideFormat:
     """Asked before the TIFF reader, for vendors whose tiles overlap or are anything but a plain pyramid.
 
-    Everything else that OpenSlide can read (Aperio, generic tiled TIFF, CZI) it opens when it is asked for by name. A
-    single DICOM file is the slide of its series: the other instances are looked for beside it.
+    Everything else that OpenSlide can read (Aperio, generic tiled TIFF) it opens when nothing else does, when its
+    priority is raised, or when it is asked for by name. A single DICOM file is the slide of its series: the other
+    instances are looked for beside it.
     """
 
     name = "openslide"
@@ -45,6 +46,10 @@ class OpenSlideFormat:
     def recognises(self, head: bytes, name: str) -> bool:
         """By signature, and by the name where vendors have a suffix of their own."""
         return signature.vendor(head, name) is not None
+
+    def can_read(self, head: bytes, name: str) -> bool:
+        """Any TIFF may be one of Aperio or a plain tiled one."""
+        return signature.is_tiff(head)
 
     def recognises_folder(self, names: Sequence[str]) -> bool:
         """The index of a slide of many files with these files, or DICOM files."""
