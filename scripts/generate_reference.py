@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute, Mount
 
 from microtome import errors, settings
@@ -32,6 +32,7 @@ GROUPS = {
     "formats": "Which files are read, and how.",
     "v3": "The API of WSI-Service.",
     "login": "Who may use the v3 API.",
+    "dicom": "DICOMweb, and the viewer OHIF.",
     "pixels": "How pictures are made, and how large they may be.",
 }
 KINDS = {"text": "text", "optional_text": "text", "name_of_bucket": "text",
@@ -42,8 +43,11 @@ COMPUTED = {"render_threads": "number of CPUs"}  # defaults that depend on the m
 UNNAMED = {
     "/openapi.json": "The description of the routes for programs",
     "/v3/openapi.json": "The description of the v3 routes for programs",
+    "/browse/{path}": "The files of OHIF",
+    "/browse": "The way to OHIF",
     "/alive": "Whether the server answers, and which formats it reads",
 }  # routes that cannot say what they are
+PREFIXED = {"/v3/": "v3: ", "/dicom": "DICOMweb: "}
 SIGNED = "Make a new URL with `microtome sign`, or ask whoever gave you this one."
 
 
@@ -211,6 +215,12 @@ def errors_page() -> Iterator[str]:
             raise LookupError(f"say in CASES when {kind.__name__} occurs and what to do")
 
 
+def said(route: RouteContext) -> str:
+    """What the handler of a plain route says of itself."""
+    doc = inspect.getdoc(getattr(route.original_route, "endpoint", None)) or ""
+    return "" if doc.startswith("_") else doc.partition("\n")[0].rstrip(".")
+
+
 def mounted(routes: Sequence[BaseRoute], prefix: str = "") -> Iterator[tuple[str, set[str], str]]:
     """(path, methods, summary) of every route, those that OpenAPI does not tell included."""
     for route in iter_route_contexts(routes):
@@ -218,7 +228,7 @@ def mounted(routes: Sequence[BaseRoute], prefix: str = "") -> Iterator[tuple[str
             yield from mounted(route.original_route.routes, prefix + route.original_route.path)
         else:
             path = prefix + (route.path_format or route.path or "")
-            yield path, route.methods or {"WebSocket"}, getattr(route, "summary", None) or UNNAMED[path]
+            yield path, route.methods or {"WebSocket"}, getattr(route, "summary", None) or said(route) or UNNAMED[path]
 
 
 def described(app: FastAPI) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
@@ -244,7 +254,8 @@ def routes_page() -> Iterator[str]:
     routes: dict[str, dict[str, set[str]]] = {}
     for path, methods, summary in mounted(app.routes):
         # Below /v3, HEAD is answered before the routes.
-        name = f"v3: {summary}" if path.startswith("/v3/") else summary
+        family = next((name for start, name in PREFIXED.items() if path.startswith(start)), "")
+        name = family + summary
         routes.setdefault(name, {}).setdefault(path, set()).update(methods | {"HEAD"})
     yield table(
         ("What", "Path"),
@@ -258,8 +269,9 @@ def routes_page() -> Iterator[str]:
         operation: dict[str, Any] = next((operations[path] for path in each if path in operations), {})
         yield f"## {summary}"
         yield "\n".join(f"- `{path}`: {', '.join(sorted(methods))}" for path, methods in each.items())
-        if (said := operation.get("description", summary)).rstrip(".") != summary.removeprefix("v3: "):
-            yield said
+        text = operation.get("description", "")
+        if text.rstrip(".") not in summary:
+            yield text
         if operation.get("parameters"):
             yield table(
                 ("Parameter", "In", "Value", "Meaning"), [parameter(each, schemas) for each in operation["parameters"]]

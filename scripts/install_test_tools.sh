@@ -27,6 +27,8 @@ need() { command -v "$1" >/dev/null || missing="$missing $2"; }
 need git git
 need chromium chromium
 need debootstrap debootstrap
+need dcm2json dcmtk
+need dciodvfy dicom3tools
 # Its programs are in no PATH. The tests run a server of their own.
 [ -n "$(find /usr/lib/postgresql -name initdb 2>/dev/null)" ] || need initdb postgresql
 [ -d /usr/share/fonts/truetype/dejavu ] || missing="$missing fonts-dejavu-core"

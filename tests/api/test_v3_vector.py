@@ -83,7 +83,7 @@ def test_the_tilejson_of_a_set(v3: Client, key: str) -> None:
 
 
 def test_what_an_archive_says_of_itself_is_in_its_tilejson(v3: Client, vector: Path) -> None:
-    header = Reader(MemorySource((vector / PMTILES).read_bytes())).header()
+    header: Any = Reader(MemorySource((vector / PMTILES).read_bytes())).header()
     found = tilejson(v3, PMTILES)
     assert (found["minzoom"], found["maxzoom"]) == (header["min_zoom"], header["max_zoom"])
     wanted = [header[f"{name}_e7"] / 1e7 for name in ("min_lon", "min_lat", "max_lon", "max_lat")]

@@ -28,11 +28,19 @@ def middle_of(kind: str) -> tuple[float, float]:
     return (left + right) / 2, (top + bottom) / 2
 
 
-def on_screen(page: Page, x: float, y: float, *, zoom: float = 1, degrees: float = 0) -> tuple[float, float]:
-    """Where a place of the slide is when the middle of the slide is in the middle of the stage."""
+def on_screen(
+    page: Page,
+    x: float,
+    y: float,
+    *,
+    zoom: float = 1,
+    degrees: float = 0,
+    center: tuple[float, float] = (WIDTH / 2, HEIGHT / 2),
+) -> tuple[float, float]:
+    """Where a place of the slide is when ``center`` is in the middle of the stage."""
     left, top, width, height = box(page.locator(".pane-stage").first)
     angle = np.deg2rad(degrees)
-    across, down = (x - WIDTH / 2) * zoom, (y - HEIGHT / 2) * zoom
+    across, down = (x - center[0]) * zoom, (y - center[1]) * zoom
     turned = across * np.cos(angle) - down * np.sin(angle), across * np.sin(angle) + down * np.cos(angle)
     return left + width / 2 + float(turned[0]), top + height / 2 + float(turned[1])
 
@@ -57,6 +65,11 @@ def display(page: Page) -> None:
         page.keyboard.press("d")
 
 
+def settled(page: Page) -> None:
+    """Everything has been fetched and drawn. (Requests of workers never let Playwright see an idle network.)"""
+    page.wait_for_function("document.querySelector('canvas.shapes')?.dataset.settled === 'true'")
+
+
 def style_of(page: Page) -> str | None:
     return parse_qs(urlsplit(page.url).fragment).get("style", [None])[0]
 
@@ -71,15 +84,18 @@ def quiet(visit: Visitor) -> Page:
 @pytest.mark.parametrize("zoom", [0.5, 1, 3])
 def test_shapes_lie_where_the_slide_has_them(looks: Visitor, zoom: float, degrees: float) -> None:
     """Inside there is the fill, around it the line, beyond that the slide: at every zoom, however it is turned."""
-    fragment = f"x={WIDTH / 2}&y={HEIGHT / 2}&z={zoom}&r={degrees}&shapes=section.geojson&style={PLAIN}"
-    page = looks.slide("section.svs", fragment, quiet(looks))
     left, top, right, bottom = SQUARES["nucleus"]
-    down = (top + bottom) / 2
-    sees(page, on_screen(page, (left + right) / 2, down, zoom=zoom, degrees=degrees), (255, 0, 0))
-    sees(page, on_screen(page, left, down, zoom=zoom, degrees=degrees), (0, 0, 255))
-    outside = (left - 12 / zoom, down), ((left + right) / 2, bottom + 12 / zoom)
-    for x, y in outside:
-        sees(page, on_screen(page, x, y, zoom=zoom, degrees=degrees), QUADRANTS[int(x > WIDTH / 2), 1])
+    across, down = (left + right) / 2 + 40, (top + bottom) / 2 + 20
+    fragment = f"x={across}&y={down}&z={zoom}&r={degrees}&shapes=section.geojson&style={PLAIN}"
+    page = looks.slide("section.svs", fragment, quiet(looks))
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return on_screen(page, x, y, zoom=zoom, degrees=degrees, center=(across, down))
+
+    sees(page, at((left + right) / 2, (top + bottom) / 2), (255, 0, 0))
+    sees(page, at(left, (top + bottom) / 2), (0, 0, 255))
+    for x, y in ((left - 12 / zoom, (top + bottom) / 2), ((left + right) / 2, bottom + 12 / zoom)):
+        sees(page, at(x, y), QUADRANTS[0, 1])
 
 
 def test_shapes_beside_a_slide_are_shown_by_themselves(looks: Visitor) -> None:
@@ -99,6 +115,8 @@ def test_shapes_beside_a_slide_are_shown_by_themselves(looks: Visitor) -> None:
     sees(page, on_screen(page, *middle_of("tumour")), QUADRANTS[0, 0])
     page.wait_for_url(re.compile("shapes=none"))
     page.reload()
+    page.locator("body[data-ready=true]").wait_for()
+    display(page)
     expect(page.get_by_role("button", name="Show shapes over the slide")).to_be_visible()
     expect(page.locator("canvas.shapes")).to_have_count(0)
 
@@ -227,7 +245,7 @@ def test_moving_draws_nothing_anew(looks: Visitor) -> None:
     """Pictures of cells are only put in other places; the workers are not asked."""
     page = looks.slide("section.svs", OVER, quiet(looks))
     sees(page, on_screen(page, *middle_of("tumour")), blend((0x2F, 0x9B, 0xFF), QUADRANTS[0, 0], 0.25))
-    page.wait_for_load_state("networkidle")
+    settled(page)
     page.evaluate(COUNTING)
     left = SQUARES["tumour"][0]
     page.evaluate(
@@ -244,14 +262,14 @@ def test_moving_draws_nothing_anew(looks: Visitor) -> None:
 def test_a_tile_is_asked_for_once_and_only_where_there_are_shapes(looks: Visitor) -> None:
     page = quiet(looks)
     asked: list[str] = []
-    page.context.on("request", lambda request: asked.append(request.url) if "/vector/" in request.url else None)
+    page.on("request", lambda request: asked.append(request.url) if "/slides/" in request.url else None)
     looks.slide("section.svs", OVER, page)
     display(page)
     sees(page, on_screen(page, *middle_of("tumour")), blend((0x2F, 0x9B, 0xFF), QUADRANTS[0, 0], 0.25))
     page.get_by_label("Fill opacity").fill("0.5")
     sees(page, on_screen(page, *middle_of("tumour")), blend((0x2F, 0x9B, 0xFF), QUADRANTS[0, 0], 0.5))
-    page.wait_for_load_state("networkidle")
-    tiles = [url for url in asked if "thumbnail" not in url]
+    settled(page)
+    tiles = [url for url in asked if "/vector/" in url]
     assert tiles
     assert len(tiles) == len(set(tiles))
     # All shapes lie in 1800 to 2300 and 1300 to 1650: of tiles of 512 px these are columns 3, 4 and rows 2, 3.
@@ -334,11 +352,10 @@ def test_damaged_tiles_are_told_and_tried_again(looks: Visitor) -> None:
         asked.append(route.request.url)
         route.fulfill(status=200, body=b"", content_type="application/vnd.mapbox-vector-tile")
 
-    page.route(re.compile("/vector/"), answer)
-    page.context.route(re.compile("/vector/"), answer)
+    page.route(re.compile("/slides/.*/vector/"), answer)
     notice.get_by_role("button", name="Try again").click()
     expect(notice).to_be_hidden()
-    page.context.unroute_all()
+    assert asked
 
 
 def test_the_saved_picture_holds_the_shapes(looks: Visitor, tmp_path_factory: pytest.TempPathFactory) -> None:

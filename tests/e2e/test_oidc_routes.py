@@ -119,7 +119,10 @@ def v3_of(app: FastAPI) -> FastAPI:
 
 
 def test_every_route_has_a_row() -> None:
-    login = {"openapi_token_url": "https://idp.example/token", "openapi_auth_url": "https://idp.example/auth"}
+    login: dict[str, Any] = {
+        "openapi_token_url": "https://idp.example/token",
+        "openapi_auth_url": "https://idp.example/auth",
+    }
     app = v3_of(create_app(Settings(data=str(Path(__file__).parent), **login)))
     paths = {each.path_format or each.path for each in iter_route_contexts(app.routes)}
     assert paths == {*ROWS, *LISTS, *OTHERWISE, *OPEN}

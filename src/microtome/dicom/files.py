@@ -82,15 +82,18 @@ class FileContent:
 
     async def bulk(self, row: InstanceRow, path: str) -> bytes:
         """See ``content.Content``."""
-        if row.pixel is not None and row.pixel.length is not None and path == f"{PIXEL_DATA:08X}":
-            _check(row.pixel.length)
-            start = row.pixel.offset
-            return (await self._ranges(row, [(start, start + row.pixel.length)]))[0]
+        whole = row.pixel if path == f"{PIXEL_DATA:08X}" else None
+        if whole is not None and whole.length is not None:
+            _check(whole.length)
+            if not syntaxes.find(row.transfer_syntax).deflated:
+                return (await self._ranges(row, [(whole.offset, whole.offset + whole.length)]))[0]
         loop = asyncio.get_running_loop()
 
         def read() -> bytes:
             file = StoreFile(self._store, row, loop)
             header = scan(file)
+            if whole is not None and whole.length is not None:
+                return opened(file, header).read_at(whole.offset, whole.length)
             value = value_at(header.dataset, path)
             if isinstance(value, bytes):
                 return value

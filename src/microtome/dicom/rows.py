@@ -18,8 +18,8 @@ Attributes = Mapping[str, Any]
 _UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 
 
-SLIDE = "slide:"
-"""Keys of instances that are made of slides begin so, and those of no object in a store."""
+SLIDE = "/slide:"
+"""Keys of instances that are made of slides begin so; no key of a store begins with a slash."""
 
 
 class Level(IntEnum):

@@ -1,6 +1,6 @@
 """Slides of other formats as DICOM instances: frames are read from the open slide, headers are made of its facts.
 
-An instance of a slide has the key ``slide:KEY#NUMBER``, with the slide's own key in it.
+An instance of a slide has the key ``/slide:KEY#NUMBER``, with the slide's own key in it.
 """
 
 from __future__ import annotations

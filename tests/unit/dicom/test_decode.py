@@ -59,7 +59,7 @@ def test_lossy_jpeg_is_near_its_original(testdata: Path, process: str) -> None:
 
     def hounsfield(real: Real) -> np.ndarray:  # type: ignore[type-arg]
         array = decode(real.encoded(0)[0], real.facts, real.syntax).array
-        return array * float(real.found.RescaleSlope) + float(real.found.RescaleIntercept)
+        return array.astype(np.float64) * float(real.found.RescaleSlope) + float(real.found.RescaleIntercept)
 
     original, lossy = Real(folder / "CTImage.dcm"), Real(next(folder.glob(f"CTImage.dcm_*{process}.dcm")))
     error = np.abs(hounsfield(lossy) - hounsfield(original))

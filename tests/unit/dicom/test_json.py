@@ -80,8 +80,6 @@ def test_as_dcmtk_says(path: Path, tmp_path: Path) -> None:
         # DCMTK refuses compressed pixel data: give it the header, as native.
         begin = data.rfind(b"\xe0\x7f\x10\0", 0, header.pixels.offset)
         data = part10(data[header.begin : begin])
-    elif syntaxes.find(header.transfer_syntax).deflated:
-        pytest.skip("DCMTK was built without zlib")
     copy = tmp_path / "copy.dcm"
     copy.write_bytes(data)
     done = subprocess.run([program, "-q", copy], capture_output=True, check=False)

@@ -47,7 +47,7 @@ def mount_dicomweb(app: FastAPI, context: DicomwebContext) -> None:
 
 
 class _Whole:
-    """An ASGI application as an endpoint, every method included."""
+    """The object that parameters name, as DICOM or as a picture (an application as an endpoint: every method)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -31,7 +31,6 @@ export class VectorOverlay extends EventTarget {
     this.colorBy = by;
     this.message = "";
     this.tooMany = false;
-    this.frames = 0; // drawn so far: for measuring
     this.legend = new Legend();
     this.cells = new Cells(set);
     this.canvas = make("canvas", { class: "shapes", "aria-hidden": "true" });
@@ -124,7 +123,7 @@ export class VectorOverlay extends EventTarget {
     this.context.clearRect(0, 0, across, down);
     if (!this.visible || !width) return;
     this.#paint(this.context, { width, height, ratio }, true);
-    this.frames += 1;
+    this.canvas.dataset.settled = String(this.#resting === 0 && this.cells.settled);
   }
 
   /** The same on another canvas, whose unit is a CSS px: for screenshots. */
