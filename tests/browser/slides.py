@@ -94,6 +94,34 @@ def write_shapes(path: Path) -> None:
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
 
 
+def write_crowd(folder: Path, across: int) -> None:
+    """A set of one zoom, 4 by 4 tiles: ``across`` times ``across`` discs, each in the middle of its place."""
+    import mapbox_vector_tile
+
+    plane, tiles, corners = 4096, 4, 12
+    pitch, side = plane / across, 4096 // 4
+    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    disc = np.stack((np.cos(angle), np.sin(angle)), axis=1) * pitch / 4
+    places = (np.arange(across) + 0.5) * pitch
+    for column in range(tiles):
+        for row in range(tiles):
+            columns, rows = (
+                places[(places > at * side - pitch) & (places < (at + 1) * side + pitch)] for at in (column, row)
+            )
+            features = []
+            for x in columns:
+                for y in rows:
+                    middle = np.array([x - column * side, y - row * side])
+                    ring = ((disc + middle) * 4096 / side).round().astype(int).tolist()
+                    geometry = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+                    features.append({"geometry": geometry, "properties": {}})
+            layer = {"name": "nuclei", "features": features}
+            data = mapbox_vector_tile.encode([layer], default_options={"y_coord_down": True, "extents": 4096})
+            path = folder / "2" / str(column) / f"{row}.mvt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+
 def write_looks(folder: Path) -> Path:
     """What the tests of pictures and shapes look at."""
     write_stack(folder / "stack.ome.tif")

@@ -53,6 +53,19 @@ def test_the_catalogue(visit: Visitor, axe: str, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_channels_planes_and_shapes(looks: Visitor, axe: str, scheme: str) -> None:
+    looks.expect_failed_requests = True  # tiles where a set has none
+    page = looks.page()
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # pyright: ignore[reportArgumentType]
+    looks.slide("stack.ome.tif", "time=1&shapes=section.geojson&style=by:class", page)
+    page.keyboard.press("d")
+    expect(page.locator(".channel")).to_have_count(2)
+    expect(page.locator("#color-by")).to_be_visible()
+    page.get_by_role("button", name="Keep as a preset").click()
+    assert violations(page, axe) == ""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_viewer(visit: Visitor, axe: str, scheme: str) -> None:
     page = visit.page()
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # pyright: ignore[reportArgumentType]

@@ -163,7 +163,6 @@ def test_the_old_picture_stays_until_the_new_one_is_there(looks: Visitor) -> Non
     assert held, "nothing was asked for"
     for _ in range(10):
         assert close(color_at(page, *place(page, 400, 300)), MEMBRANE)
-    released = True
     for route in held:
         route.continue_()
     sees(page, 400, 300, (255, 0, 0))
@@ -178,7 +177,7 @@ def test_the_old_picture_stays_until_the_new_one_is_there(looks: Visitor) -> Non
 
 def test_one_channel_alone_and_back(looks: Visitor) -> None:
     page, asked = opened(looks, "stack.ome.tif", f"{CENTER}&focus=3&channels={FULL}")
-    solo = page.get_by_role("button", name="Only Nuclei")
+    solo = page.get_by_role("button", name="Solo: Nuclei")
     solo.click()
     expect(solo).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_label("Show Membrane")).not_to_be_checked()
@@ -215,7 +214,7 @@ def test_presets_are_kept_for_the_slide(looks: Visitor) -> None:
 def test_auto_fits_the_window_to_the_histogram(real: Visitor) -> None:
     page, asked = opened(real, FLUORESCENCE)
     expect(page.get_by_label("Green: maximum")).to_have_value("255")
-    page.get_by_role("button", name="Window of Green by its histogram").click()
+    page.get_by_role("button", name="Auto: window of Green by its histogram").click()
     high = int(page.get_by_label("Green: maximum").input_value())
     assert 20 < high < 200
     until(page, lambda: len(asked.values("channels")), lambda count: count > 1)
@@ -341,7 +340,7 @@ def test_a_real_stack_is_focused_and_filtered(real: Visitor) -> None:
     expect(page.locator(".planes.focus output")).to_have_text("1 / 7")
     page.keyboard.press("PageUp")
     until(page, lambda: asked.values("z"), lambda values: "1" in values)
-    page.get_by_role("button", name="Only Cy5").click()
+    page.get_by_role("button", name="Solo: Cy5").click()
     until(page, lambda: asked.values("channels"), lambda values: "1" in values)
     left, top, width, height = box(page.locator(".pane-stage"))
     at = left + width / 2 - 200, top + height / 2

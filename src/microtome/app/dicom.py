@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from microtome.api.dicomweb import DicomwebContext
+from microtome.api.dicomweb import DicomwebContext, Limits
 from microtome.app.services import Services
 from microtome.auth.base import Authenticator
 from microtome.dicom.files import FileContent
@@ -17,11 +17,13 @@ from microtome.dicom.index.base import Index
 from microtome.dicom.index.late import LateIndex
 from microtome.dicom.index.url import open_index, usual_index
 from microtome.dicom.index.walk import Walk
+from microtome.dicom.receive import Receiver
 from microtome.dicom.rows import SLIDE, InstanceRow
 from microtome.dicom.slides import OpenedSlide, SlideContent, batch_of, slide_key
-from microtome.errors import MicrotomeError, NotFound, UnsupportedFormat
+from microtome.errors import InvalidRequest, MicrotomeError, NotFound, UnsupportedFormat
 from microtome.model import SlideRecord
 from microtome.settings import Settings
+from microtome.storage.keys import check_key
 from microtome.telemetry import logger
 
 T = TypeVar("T")
@@ -51,6 +53,18 @@ class OpenSlides:
         return await self._services.tiles.pool.run(SlideRecord(record.id, record.key), opened)
 
 
+def _receiver(settings: Settings) -> Receiver | None:
+    """Where instances are stored that are sent. Raises InvalidRequest for data that cannot be written to."""
+    if settings.dicom_store is None:
+        return None
+    root = Path(settings.data or "")
+    if not root.is_dir():
+        raise InvalidRequest("Instances can be received into a folder only, not into a bucket", parameter="dicom_store")
+    receiver = Receiver(root / check_key(settings.dicom_store), settings.dicom_store, most=Limits().instance_bytes)
+    receiver.clean()
+    return receiver
+
+
 class Dicom:
     """Index, contents and the work in the background of one process."""
 
@@ -60,6 +74,7 @@ class Dicom:
         self.index: Index = LateIndex(self._open)
         self.files = FileContent(services.store)
         self.slides = SlideContent(OpenSlides(services), label=settings.dicom_labels)
+        self._receiver = _receiver(settings)
         self._walking: asyncio.Task[None] | None = None
 
     async def _open(self) -> Index:
@@ -77,6 +92,8 @@ class Dicom:
             self.slides,
             auth,
             self._facts,
+            store=self._services.store,
+            receiver=self._receiver,
             public_url=settings.public_url or "",
             root_path=settings.root_path,
             cache_max_age=settings.cache_max_age,

@@ -22,6 +22,10 @@ SLIDE = "/slide:"
 """Keys of instances that are made of slides begin so; no key of a store begins with a slash."""
 
 
+INCOMING = ".incoming-"
+"""Names of files begin so that are being received: they are none yet."""
+
+
 class Level(IntEnum):
     """Levels of the information model (PS3.4 §C.6.2); attributes of the patient count as those of the study."""
 

@@ -197,6 +197,8 @@ class Settings:
                                   group="dicom")  # fmt: skip
     dicom_slides: bool = _option(ON, boolean, "Show slides of other formats as DICOM", group="dicom")
     dicom_labels: bool = _option(ON, boolean, "Show their labels and overviews, too", group="dicom")
+    dicom_store: str | None = _option(None, optional_text, "Folder below the data for instances that are sent (STOW);"
+                                      " without, none are accepted", group="dicom")  # fmt: skip
     public_url: str | None = _option(None, optional_text, "Where clients reach the server, https://host; for the"
                                      " addresses in DICOMweb answers", group="dicom")  # fmt: skip
     ohif_dir: Path | None = _option(None, optional_path, "Folder of OHIF's files (microtome ohif install)",

@@ -14,9 +14,11 @@ from microtome.auth.base import Authenticator, Claim
 from microtome.dicom.content import Content
 from microtome.dicom.image import ImageFacts
 from microtome.dicom.index.base import Index
+from microtome.dicom.receive import Receiver
 from microtome.dicom.rows import SLIDE, InstanceRow
 from microtome.dicom.slides import slide_key
 from microtome.errors import NotFound
+from microtome.storage.base import Store
 
 ROOT = "/dicom"
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
@@ -36,7 +38,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class DicomwebContext:
-    """Services and settings of the family. ``public_url`` is where clients reach the server, "" when nobody told."""
+    """Services and settings of the family. ``receiver`` writes what is sent into ``store``; None where
+    nothing may be sent. ``public_url`` is where clients reach the server, "" when nobody told.
+    """
 
     index: Index
     files: Content
@@ -44,6 +48,8 @@ class DicomwebContext:
     auth: Authenticator
     facts: Callable[[InstanceRow], Awaitable[ImageFacts]]
     limits: Limits = field(default_factory=Limits)
+    store: Store | None = None
+    receiver: Receiver | None = None
     public_url: str = ""
     root_path: str = ""
     cache_max_age: int = 3600

@@ -16,6 +16,7 @@ from microtome.api import errors
 from microtome.api.dicomweb.context import ROOT, DicomwebContext
 from microtome.api.dicomweb.qido import Qido
 from microtome.api.dicomweb.rendered import Rendered
+from microtome.api.dicomweb.stow import Stow
 from microtome.api.dicomweb.uri import WadoUri
 from microtome.api.dicomweb.wado import Wado
 from microtome.api.disconnect import ClientGone
@@ -78,7 +79,27 @@ def routes(context: DicomwebContext) -> list[Route]:
         ),
         ("/", uri.retrieve),
     ]
-    return [Route(path, handler, methods=["GET"]) for path, handler in found]
+    stored: list[tuple[str, Handler]] = []
+    if context.receiver is not None and context.store is not None:
+        stow = Stow(context, context.store, context.receiver)
+        stored = [("/studies", stow.store), (_STUDY, stow.store)]
+    posts = dict(stored)
+    return [
+        Route(path, _by_method(handler, posts.get(path)), methods=["GET", "POST"] if path in posts else ["GET"])
+        for path, handler in found
+    ]
+
+
+def _by_method(get: Handler, post: Handler | None) -> Handler:
+    """One handler of a path; what GET says of itself stands for both."""
+    if post is None:
+        return get
+
+    async def either(request: Request) -> Response:
+        return await (post if request.method == "POST" else get)(request)
+
+    either.__doc__ = get.__doc__
+    return either
 
 
 async def _ours(_: Request, error: Exception) -> Response:

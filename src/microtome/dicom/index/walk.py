@@ -16,7 +16,7 @@ from typing import cast
 from microtome.dicom.index.base import Batch, Index, State, Stored
 from microtome.dicom.index.ingest import read_distant
 from microtome.dicom.index.workers import Workers
-from microtome.dicom.rows import SLIDE
+from microtome.dicom.rows import INCOMING, SLIDE
 from microtome.errors import NotFound, StorageUnavailable
 from microtome.storage.base import ObjectInfo, Store
 
@@ -135,6 +135,7 @@ class Walk:
                 continue
             last = page[-1].key
             known = await self._known(after or prefix, last, inclusive=not after)
+            page = [info for info in page if not info.key.rpartition("/")[2].startswith(INCOMING)]
             changed = [_stored(info) for info in page if self._is_new(info, known.pop(info.key, None))]
             if progress is not None:
                 progress.listed += len(page)

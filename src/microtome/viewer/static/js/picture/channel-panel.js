@@ -40,8 +40,8 @@ export class ChannelPanel {
     const name = facts.name || `Channel ${facts.index}`;
     const seen = make("input", { type: "checkbox", class: "switch", "aria-label": `Show ${name}`, on: { change: () => channels.change(at, { visible: seen.checked }) } });
     const color = make("input", { type: "color", class: "swatch", "aria-label": `Colour of ${name}`, title: "Colour", on: { input: () => channels.change(at, { color: color.value.slice(1) }) } });
-    const solo = make("button", { type: "button", class: "mini", text: "Solo", "aria-label": `Only ${name}`, "aria-pressed": "false", on: { click: () => channels.solo(at) } });
-    const auto = make("button", { type: "button", class: "mini", text: "Auto", "aria-label": `Window of ${name} by its histogram`, on: { click: () => channels.auto(at) } });
+    const solo = make("button", { type: "button", class: "mini", text: "Solo", title: "Show this channel alone", "aria-label": `Solo: ${name}`, "aria-pressed": "false", on: { click: () => channels.solo(at) } });
+    const auto = make("button", { type: "button", class: "mini", text: "Auto", title: "Window by the histogram", "aria-label": `Auto: window of ${name} by its histogram`, on: { click: () => channels.auto(at) } });
     const reset = make("button", { type: "button", class: "mini", "aria-label": `Reset ${name}`, title: "Reset", on: { click: () => channels.reset(at) } }, icon("undo"));
     const control = new WindowControl({ ...facts, name }, { step: channels.step(at), whole: channels.whole, changed: (change) => channels.change(at, change) });
     const gammaValue = make("output", {});

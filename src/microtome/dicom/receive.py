@@ -1,0 +1,140 @@
+"""Instances that are sent to the server: written beside what is there, looked at, put into the index.
+
+A file gets its name only when it is complete, on disk and understood; until then it is a temporary file that no walk
+takes for an instance. Names are made of the SOP Instance UID by a hash: nothing a client says becomes a path.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from microtome.dicom.index.base import Batch, State, Stored
+from microtome.dicom.index.ingest import Collector, LocalFile
+from microtome.dicom.rows import INCOMING
+from microtome.errors import LimitExceeded
+from microtome.storage.base import ObjectInfo
+
+_INCOMPLETE = re.compile("cut off|beyond the end|without its end|frames:")
+"""What a reader says of files that lost a part on their way."""
+_META = re.compile(rb"\x02\0.\0(?:UL|OB|UI|SH)", re.DOTALL)
+"""File meta information without the preamble that belongs before it (PS3.10 §7.1)."""
+
+Failure = Literal["resources", "mismatch", "cannot understand", "processing", "duplicate"]
+REASONS: dict[Failure, int] = {
+    "resources": 0xA700,
+    "mismatch": 0xA900,
+    "cannot understand": 0xC000,
+    "processing": 0x0110,
+    "duplicate": 0x0111,
+}
+"""Failure Reason (0008,1197) of what was not stored (PS3.18 §I.2.2, PS3.7 §C.5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one part. ``failure`` is None for what is stored now, or was before with the same bytes."""
+
+    sop_class: str = ""
+    sop_uid: str = ""
+    study_uid: str = ""
+    series_uid: str = ""
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A file that has its name now, ``key`` in the store, and what an index needs to know of it but its version."""
+
+    key: str
+    batch: Batch
+
+    def at(self, info: ObjectInfo) -> Batch:
+        """What the index is told, once the store has said which version it is."""
+        (found,) = self.batch.files
+        stored = Stored(self.key, info.size, info.etag, info.modified or 0.0)
+        row = found.row and replace(found.row, key=self.key, version=info.etag, size=info.size)
+        return Batch(
+            [replace(found, file=stored, row=row)], self.batch.studies, self.batch.series, self.batch.templates
+        )
+
+
+class Receiver:
+    """Writes into ``folder``, whose key in the store is ``prefix``. Everything here blocks: call it in threads."""
+
+    def __init__(self, folder: Path, prefix: str, *, most: int) -> None:
+        self._folder = folder
+        self._prefix = prefix.rstrip("/") + "/" if prefix else ""
+        self._most = most
+
+    def clean(self, older: float = 3600.0) -> None:
+        """Remove what processes left that were ended while they wrote, ``older`` s ago or more."""
+        with suppress(FileNotFoundError):
+            for path in self._folder.iterdir():
+                with suppress(FileNotFoundError):
+                    if path.name.startswith(INCOMING) and time.time() - path.stat().st_mtime > older:
+                        path.unlink()
+
+    @contextmanager
+    def incoming(self) -> Generator[BinaryIO]:
+        """A temporary file for the next part; it is gone afterwards unless ``accept`` gave it a name."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=INCOMING, dir=self._folder, delete=False) as file:
+            try:
+                yield file  # type: ignore[misc]
+            finally:
+                with suppress(FileNotFoundError):
+                    Path(file.name).unlink()
+
+    def write(self, file: BinaryIO, data: bytes) -> None:
+        """Some more bytes of a part. Raises LimitExceeded for an instance too large, OSError when the disk is full."""
+        if file.tell() + len(data) > self._most:
+            raise LimitExceeded(
+                f"An instance of more than {self._most} bytes is not stored", limit="instance bytes", value=self._most
+            )
+        if file.tell() == 0 and _META.match(data):
+            file.write(b"\0" * 128 + b"DICM")  # some clients leave it out
+        file.write(data)
+
+    def accept(self, file: BinaryIO, study: str | None) -> tuple[Outcome, Accepted | None]:
+        """Look at a complete part and give it its name. ``study`` is the one of the URL, that it must belong to.
+
+        A file of the same instance is replaced. Raises OSError when the disk is full.
+        """
+        file.flush()
+        size = file.tell()
+        collector = Collector()
+        collector.add(Stored("incoming", size, ""), LocalFile(file.fileno(), size))
+        (found,) = collector.batch.files
+        row = found.row
+        if row is None or found.state is not State.INDEXED or _INCOMPLETE.search(found.reason):
+            return Outcome(failure="cannot understand"), None
+        if study is not None and row.study_uid != study:
+            return Outcome(row.sop_class, row.sop_uid, failure="mismatch"), None
+        os.fsync(file.fileno())
+        digest = sha256(row.sop_uid.encode()).hexdigest()
+        name = f"{digest[:2]}/{digest[2:34]}.dcm"
+        place = self._folder / name
+        place.parent.mkdir(exist_ok=True)
+        Path(file.name).chmod(0o644)
+        Path(file.name).replace(place)
+        _sync(place.parent)
+        told = Outcome(row.sop_class, row.sop_uid, row.study_uid, row.series_uid)
+        return told, Accepted(self._prefix + name, collector.batch)
+
+
+def _sync(folder: Path) -> None:
+    """The name of a file survives, too."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
