@@ -48,7 +48,7 @@ def mount_dicomweb(app: FastAPI, context: DicomwebContext) -> None:
 
 
 class _Whole:
-    """The object that parameters name, as DICOM or as a picture (an application as an endpoint: every method)."""
+    """The object that parameters name, as DICOM or as a picture."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

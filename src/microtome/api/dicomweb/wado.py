@@ -150,7 +150,7 @@ class Wado:
     # -- bulk data ---------------------------------------------------------------------------------------------------
 
     async def bulk(self, request: Request) -> Response:
-        """The value of an element, whole or a range of it (RFC 9110 §14)."""
+        """The value of an element, whole or a range of it."""
         context = self._context
         context.authorise(request)
         (row,) = await self._rows(request)

@@ -13,6 +13,10 @@ const DOT = 2;
 const LINE_SHARE = 0.18;
 /** Sets of paths kept for each tile. */
 const KEPT = 2;
+/** Radius in CSS px that points keep in a crowd; so many of a tile are looked at to tell one, and fewer are none. */
+const SMALLEST_POINT = 1.5;
+const MOST_PROBED = 400;
+const FEW = 40;
 /** Px around a picture of points, which reach over the edge of their tile. */
 export const PADDING = 28;
 
@@ -129,6 +133,7 @@ function drawPoints(tile, part, extent, px, ratio, style) {
   const scale = px / (part.side * extent);
   const [left, top, side] = [part.x * extent, part.y * extent, part.side * extent];
   const padding = PADDING * ratio;
+  const most = (spacing(tile) * scale) / ratio; // CSS px
   let context = null;
   for (const layer of tile.layers) {
     if (style.hidden.includes(layer.name)) continue;
@@ -140,7 +145,7 @@ function drawPoints(tile, part, extent, px, ratio, style) {
         const [x, y] = [points[2 * at] - left, points[2 * at + 1] - top];
         if (x < 0 || y < 0 || x >= side || y >= side) continue;
         context ??= pointContext(px + 2 * padding);
-        drawPoint(context, padding + x * scale, padding + y * scale, layer, index, ratio, style);
+        drawPoint(context, padding + x * scale, padding + y * scale, { layer, index, ratio, style, most });
       }
     }
   }
@@ -154,15 +159,39 @@ function pointContext(side) {
   return context;
 }
 
-function drawPoint(context, x, y, layer, index, ratio, style) {
+/** How far points of a tile stand apart, in its units: the lower quartile of the distances to the next one. */
+function spacing(tile) {
+  if (tile.spacing !== undefined) return tile.spacing;
+  const places = [];
+  for (const { types, boxes } of tile.layers) for (let index = 0; index < types.length; index += 1) if (types[index] === POINT) places.push([boxes[4 * index], boxes[4 * index + 1]]);
+  places.sort((a, b) => a[0] - b[0]);
+  const step = Math.ceil(places.length / MOST_PROBED);
+  const nearest = [];
+  for (let at = 0; at < places.length; at += step) {
+    let best = Infinity;
+    for (const way of [-1, 1])
+      for (let next = at + way; places[next] && Math.abs(places[next][0] - places[at][0]) < best; next += way)
+        best = Math.min(best, Math.hypot(places[next][0] - places[at][0], places[next][1] - places[at][1]));
+    nearest.push(best);
+  }
+  nearest.sort((a, b) => a - b);
+  tile.spacing = nearest.length > FEW ? nearest[Math.floor(nearest.length / 4)] : Infinity;
+  return tile.spacing;
+}
+
+function drawPoint(context, x, y, { layer, index, ratio, style, most }) {
   const count = valueOf(layer, index, "point_count");
-  const radius = radiusOf(count) * ratio;
+  // Points in a crowd become a pattern that is denser where there are more, instead of a heap of rings.
+  const wanted = radiusOf(count);
+  const radius = Math.min(wanted, Math.max(SMALLEST_POINT, most * 0.5)) * ratio;
+  const crowded = radius < wanted * ratio;
   const color = style.by ? colorOf(style.by, valueOf(layer, index, style.by.key)) : null;
   context.beginPath();
   context.arc(x, y, radius, 0, 2 * Math.PI);
-  context.globalAlpha = Math.max(style.fillOpacity, 0.35);
+  context.globalAlpha = crowded ? Math.min(0.95, 0.3 + 0.22 * Math.log10(Math.max(1, count ?? 1))) : Math.max(style.fillOpacity, 0.35);
   context.fillStyle = color ?? style.fill;
   context.fill();
+  if (crowded) return;
   context.globalAlpha = style.lineOpacity;
   context.lineWidth = Math.max(style.width, 1) * ratio;
   context.strokeStyle = color ?? style.line;

@@ -25,7 +25,14 @@ export class VectorSet {
     this.attribution = told.attribution ?? "";
     this.features = Number(told.features) || null;
     this.inPixels = told.coordinates === "pixels";
-    this.bounds = boundsOf(told, this.world) ?? this.#grids(facts.levels);
+    this.bounds = this.#inside(boundsOf(told, this.world) ?? this.#grids(facts.levels));
+  }
+
+  /** There are no tiles beyond the plane, though shapes may reach there. */
+  #inside({ x, y, width, height }) {
+    const within = (value) => Math.min(this.world, Math.max(0, value));
+    const [left, top] = [within(x), within(y)];
+    return { x: left, y: top, width: within(x + width) - left, height: within(y + height) - top };
   }
 
   /** What the grids of all zooms cover together: some have tiles where the highest has none. */

@@ -7,6 +7,8 @@ import { DEFAULT } from "./style.js";
 
 /** Tiles each way at most, so that a card costs a few requests. */
 const MOST_TILES = 2;
+/** Two sketches of a set at the same time each hold tiles of their own. */
+let made = 0;
 const STYLE = { ...DEFAULT, width: 1, hidden: [], by: null, version: 0, grouping: "sketch" };
 
 /** A canvas of the set's extent, `size` px at its longer side. Rejects when none of its tiles can be read. */
@@ -19,9 +21,10 @@ export async function sketch(facts, size) {
   const { zoom, tiles } = cover(set);
   const side = set.world / 2 ** zoom;
   const px = Math.max(1, Math.round(side * scale));
+  const owner = `sketch ${made++}`;
   const results = await Promise.allSettled(
     tiles.map(async ({ x, y }) => {
-      const key = `sketch|${set.key(zoom, x, y)}`;
+      const key = `${owner}|${set.key(zoom, x, y)}`;
       try {
         const { empty } = await pool.ask("load", { key, url: set.tileAddress(zoom, x, y) });
         return empty ? null : { x, y, ...(await pool.ask("draw", { key, part: { x: 0, y: 0, side: 1 }, px: Math.min(px, 2048), ratio: 1, style: STYLE })) };
@@ -32,12 +35,14 @@ export async function sketch(facts, size) {
   );
   if (results.length && results.every(({ status }) => status === "rejected")) throw results[0].reason;
   const drawn = results.map(({ value }) => value).filter(Boolean);
-  const place = ({ x, y }) => [(x * side - extent.x) * scale, (y * side - extent.y) * scale];
-  for (const tile of drawn) if (tile.shapes) context.drawImage(tile.shapes, ...place(tile), px, px);
+  // Whole px, so that tiles meet without a seam.
+  const edge = (index, start) => Math.round((index * side - start) * scale);
+  const box = ({ x, y }) => [edge(x, extent.x), edge(y, extent.y), edge(x + 1, extent.x) - edge(x, extent.x), edge(y + 1, extent.y) - edge(y, extent.y)];
+  for (const tile of drawn) if (tile.shapes) context.drawImage(tile.shapes, ...box(tile));
   for (const tile of drawn) {
     if (!tile.points) continue;
     const padding = (tile.points.width - Math.min(px, 2048)) / 2;
-    const [x, y] = place(tile);
+    const [x, y] = box(tile);
     context.drawImage(tile.points, x - padding, y - padding, px + 2 * padding, px + 2 * padding);
   }
   for (const tile of drawn) for (const picture of [tile.shapes, tile.points]) picture?.close();
