@@ -325,8 +325,6 @@ def test_associated_images_are_made_smaller_never_larger(v3: Client, folder: Pat
         (tile(0, 0, 0, slide=MULTI, icc_profile_intent="perceptual", icc_profile_strict="true"), 412,
          "Error: ICC Profile not available."),
         ("/v3/nothing", 404, "Not Found"),
-        ("/v3/nothing/with%0Aa%0Dline", 404, "Not Found"),
-        ("/v3/slides/a%0Ab/info", 404, "not found"),
     ],
 )  # fmt: skip
 def test_errors(v3: Client, target: str, status: int, text: str | None) -> None:
@@ -362,7 +360,7 @@ def test_what_a_client_has_is_not_sent_again(v3: Client) -> None:
 def test_a_slash_at_the_end_is_sent_elsewhere(v3: Client) -> None:
     answer = v3.get(f"/v3/slides/info/?slide_id={DEMO}")
     assert answer.status == 307
-    assert answer.headers["location"].endswith(f"/v3/slides/info?slide_id={DEMO}")
+    assert answer.headers["location"] == f"/v3/slides/info?slide_id={DEMO}"
 
 
 # -- files of a slide --------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from microtome.pixels.images import fit
 from microtome.pixels.picture import PictureOptions, check_channels, picture
 from microtome.tiles.answer import ImageAnswer, key_of
 from microtome.tiles.pool import OpenSlide
-from microtome.tiles.raster import Padding, blank, cropped, decoded, padded, read_raster
+from microtome.tiles.raster import Padding, blank, check_size, cropped, decoded, padded, read_raster
 from microtome.tiles.service import TileService, is_vector, nearest_level
 
 
@@ -94,10 +94,10 @@ class PictureService:
             async def compute() -> EncodedTile:
                 info = await self._checked(entry, index, options)
                 transform = await self._transform(entry, info, options)
-                raster = await read_raster(
-                    entry.slide, self.tiles.workers, index, rectangle, options.padding, max_pixels=self.region_pixels
-                )
-                return await self._picture(entry, raster, options, transform)
+                workers, most = self.tiles.workers, self.region_pixels
+                with workers.room(check_size(rectangle, info, most)):
+                    raster = await read_raster(entry.slide, workers, index, rectangle, options.padding, max_pixels=most)
+                    return await self._picture(entry, raster, options, transform)
 
             return await self.tiles.answer(entry, _key(f"region {rectangle}", entry, index, options), compute)
 
@@ -112,13 +112,16 @@ class PictureService:
                 transform = await self._transform(entry, info, options)
                 size = fit(info.size, *largest)
                 number = nearest_level(info.levels, info.size.width / size.width)
-                if is_colour(info):
-                    pixels = await self.tiles.reduced(entry, info.levels[number], number, size)
-                    raster = Raster(resample.resize(pixels, size), ("R", "G", "B"))
-                else:
-                    whole = Rectangle(0, 0, *info.levels[number].size)
-                    raster = _resized(await self._raster(entry, number, whole, options.padding), size)
-                return await self._picture(entry, raster, options, transform)
+                level = info.levels[number].size
+                nbytes = level.width * level.height * len(info.channels) * np.dtype(info.dtype).itemsize
+                with self.tiles.workers.room(min(nbytes, 4 * self.tiles.limits.region_pixels)):
+                    if is_colour(info):
+                        pixels = await self.tiles.reduced(entry, info.levels[number], number, size)
+                        raster = Raster(resample.resize(pixels, size), ("R", "G", "B"))
+                    else:
+                        whole = Rectangle(0, 0, *info.levels[number].size)
+                        raster = _resized(await self._raster(entry, number, whole, options.padding), size)
+                    return await self._picture(entry, raster, options, transform)
 
             return await self.tiles.answer(
                 entry, _key(f"thumbnail {largest}", entry, TileIndex(0, 0, 0), options), compute

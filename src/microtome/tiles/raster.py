@@ -63,20 +63,21 @@ async def read_raster(
     Raises LimitExceeded above ``max_pixels`` px or MAX_BYTES bytes before anything is read or allocated.
     """
     info, level = await slide.info(), await slide.level(index.level)
-    _check(rectangle, info, max_pixels)
+    check_size(rectangle, info, max_pixels)
     names = [channel.name for channel in info.channels]
     shape, dtype = (rectangle.height, rectangle.width), np.dtype(info.dtype)
+    indices = covering(level, index.level, rectangle, (index.z, index.t))
     canvas = await workers.run(lambda: blank(shape, names, dtype, padding))
 
     def place(at: TileIndex, tile: EncodedTile | Raster) -> None:
         paste(canvas.array, rectangle, decoded(tile).array, at, level)
 
-    indices = covering(level, index.level, rectangle, (index.z, index.t))
     await for_each_read(slide, workers, indices, place)
     return canvas
 
 
-def _check(rectangle: Rectangle, info: SlideInfo, max_pixels: int) -> None:
+def check_size(rectangle: Rectangle, info: SlideInfo, max_pixels: int) -> int:
+    """The bytes of all channels of a rectangle. Raises LimitExceeded as ``read_raster`` does."""
     pixels = rectangle.width * rectangle.height
     nbytes = pixels * len(info.channels) * np.dtype(info.dtype).itemsize
     if pixels > max_pixels or nbytes > MAX_BYTES:
@@ -88,3 +89,4 @@ def _check(rectangle: Rectangle, info: SlideInfo, max_pixels: int) -> None:
             limit="max_region_pixels",
             value=pixels,
         )
+    return nbytes

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microtome.errors import LimitExceeded
+from microtome.errors import CorruptData, LimitExceeded
 from microtome.formats.base import Slide
 from microtome.model import EncodedTile, Level, Raster, Rectangle, TileIndex
 from microtome.pixels.channels import ChannelStyle
@@ -23,16 +23,25 @@ TILES_AT_ONCE = 8
 Plane = tuple[int, int]
 """Focal plane and time point."""
 FIRST_PLANE = (0, 0)
+MOST_TILES = 250_000
+"""Tiles of one region. Honest files need far fewer; forged ones may have tiles of a single px."""
 
 Place = Callable[[TileIndex, NDArray[np.uint8]], None]
 
 
 def covering(level: Level, number: int, rectangle: Rectangle, plane: Plane = FIRST_PLANE) -> list[TileIndex]:
-    """The tiles of a plane of a level that touch a rectangle, row by row."""
+    """The tiles of a plane of a level that touch a rectangle, row by row. Raises LimitExceeded above MOST_TILES."""
     width, height = level.tile_size
     first_column, first_row = max(0, rectangle.left // width), max(0, rectangle.top // height)
     last_column = min(level.columns, -(-(rectangle.left + rectangle.width) // width))
     last_row = min(level.rows, -(-(rectangle.top + rectangle.height) // height))
+    count = max(0, last_column - first_column) * max(0, last_row - first_row)
+    if count > MOST_TILES:
+        raise LimitExceeded(
+            f"The region consists of {count} tiles, more than the {MOST_TILES} this server reads at once",
+            limit="tiles of a region",
+            value=count,
+        )
     return [
         TileIndex(number, column, row, *plane)
         for row in range(first_row, last_row)
@@ -102,12 +111,14 @@ async def read_region(
             value=pixels,
         )
     level = await slide.level(number)
-    canvas = np.full((rectangle.height, rectangle.width, 3), 0 if styles else 255, np.uint8)
+    indices = covering(level, number, rectangle, plane)
+    shape = rectangle.height, rectangle.width, 3
+    # In a thread: touching so much memory for the first time takes tens of ms.
+    canvas = await asyncio.to_thread(np.full, shape, 0 if styles else 255, np.uint8)
 
     def place(at: TileIndex, pixels: NDArray[np.uint8]) -> None:
         paste(canvas, rectangle, pixels, at, level)
 
-    indices = covering(level, number, rectangle, plane)
     await for_each_tile(slide, workers, indices, place, styles)
     return canvas
 
@@ -118,6 +129,8 @@ def paste(canvas: NDArray[Any], rectangle: Rectangle, pixels: NDArray[Any], inde
     right = min(left + pixels.shape[1], level.size.width, rectangle.left + rectangle.width)
     bottom = min(top + pixels.shape[0], level.size.height, rectangle.top + rectangle.height)
     x, y = max(left, rectangle.left), max(top, rectangle.top)
+    if pixels.shape[2] != canvas.shape[2]:
+        raise CorruptData(f"A tile has {pixels.shape[2]} channels where the slide has {canvas.shape[2]}")
     if x < right and y < bottom:
         canvas[y - rectangle.top : bottom - rectangle.top, x - rectangle.left : right - rectangle.left] = pixels[
             y - top : bottom - top, x - left : right - left

@@ -6,6 +6,7 @@ ETag in every process. Work on one answer is shared by all who ask for it at the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -289,8 +290,10 @@ class TileService:
         size = Size(*(max(1, round(side * max_size / longest)) for side in info.size))
         number = nearest_level(info.levels, longest / max_size)
         styles = await self.styles(entry, options.styles)
-        pixels = await self.reduced(entry, info.levels[number], number, size, plane, styles)
-        return await self._encode(entry, pixels, size, options, drawn=bool(styles))
+        level = info.levels[number]
+        with self.workers.room(3 * min(level.size.width * level.size.height, self.limits.region_pixels)):
+            pixels = await self.reduced(entry, level, number, size, plane, styles)
+            return await self._encode(entry, pixels, size, options, drawn=bool(styles))
 
     async def reduced(
         self,
@@ -325,14 +328,15 @@ class TileService:
         styles: Sequence[ChannelStyle],
     ) -> NDArray[np.uint8]:
         whole = Rectangle(0, 0, *level.size)
-        indices = covering(level, number, whole, plane)
-        if len(indices) > self.limits.thumbnail_tiles:
+        count = level.columns * level.rows  # before they are listed: a forged level has billions of them
+        if count > self.limits.thumbnail_tiles:
             raise LimitExceeded(
-                f"A thumbnail of this slide would need all {len(indices)} tiles of its smallest level; the limit is"
+                f"A thumbnail of this slide would need all {count} tiles of its smallest level; the limit is"
                 f" {self.limits.thumbnail_tiles}. Give the slide a pyramid, or ask for tiles",
                 limit="thumbnail_tiles",
-                value=len(indices),
+                value=count,
             )
+        indices = covering(level, number, whole, plane)
         factor = max(1, min(level.size.width // size.width, level.size.height // size.height) // 2)
         if factor == 1:
             return await read_region(
@@ -348,7 +352,15 @@ class TileService:
         # Only a factor that divides the tile keeps the samples of neighbouring tiles on one grid.
         while width % factor or height % factor:
             factor -= 1
-        canvas = np.full((-(-level.size.height // factor), -(-level.size.width // factor), 3), 255, np.uint8)
+        shape = -(-level.size.height // factor), -(-level.size.width // factor), 3
+        if shape[0] * shape[1] > self.limits.region_pixels:  # tiles of odd sizes, which no factor divides
+            raise LimitExceeded(
+                f"A thumbnail of this slide would be made of {shape[0] * shape[1]} px; the limit is"
+                f" {self.limits.region_pixels}. Give the slide a pyramid, or ask for tiles",
+                limit="max_region_pixels",
+                value=shape[0] * shape[1],
+            )
+        canvas = await asyncio.to_thread(np.full, shape, 255, np.uint8)
 
         def place(index: TileIndex, pixels: NDArray[np.uint8]) -> None:
             left, top = index.column * width, index.row * height

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from microtome.errors import Busy
 
 T = TypeVar("T")
+
+ROOM_BYTES = 1 << 30
+"""Of all pictures that are being put together at the same time."""
 
 _NICENESS = 5
 
@@ -27,6 +31,7 @@ class RenderWorkers:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="render", initializer=_lower_priority)
         self._limit = threads + queue
         self._pending = 0
+        self._taken = 0
         self._closed = False
 
     @property
@@ -38,6 +43,19 @@ class RenderWorkers:
     def pending(self) -> int:
         """Jobs running or waiting."""
         return self._pending
+
+    @contextmanager
+    def room(self, nbytes: int) -> Generator[None]:
+        """Memory for a picture that is put together and then encoded. Raises Busy when others have taken all of it."""
+        if self._taken and self._taken + nbytes > ROOM_BYTES:
+            raise Busy(
+                "The server is putting together as many large pictures as it has room for; try again in a moment"
+            )
+        self._taken += nbytes
+        try:
+            yield
+        finally:
+            self._taken -= nbytes
 
     async def run(self, job: Callable[[], T]) -> T:
         """The result of ``job()``, computed in a thread. Raises Busy when the queue is full."""

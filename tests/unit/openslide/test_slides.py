@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -127,13 +126,6 @@ class TestFromABucket:
     @pytest.mark.parametrize("name", ["vendor/ndpi/test3-DAPI-2-(387).ndpi", "svs/CMU-1-Small-Region.svs"])
     async def test_single_files(self, testdata: Path, tmp_path: Path, name: str) -> None:
         await _from_memory({name: (testdata / name).read_bytes()}, name, testdata / name, tmp_path / "copies")
-
-    async def test_dicom_by_folder_and_by_any_of_its_files(self, testdata: Path, tmp_path: Path) -> None:
-        folder = testdata / "synthetic/d5_dicom_wsi_6000x4500_TILED_SPARSE"
-        objects = {f"study/{key}": data for key, data in read_all(folder).items()}
-        objects["study/deeper/other.dcm"] = b"other"
-        for key in ("study", "study/level1_1500.dcm", "study/level0_6000.dcm"):
-            await _from_memory(objects, key, folder / "level0_6000.dcm", tmp_path / "copies")
 
     async def test_without_room_others_may_read_a_tiff_where_it_is(self, testdata: Path) -> None:
         name = "vendor/ndpi/test3-DAPI-2-(387).ndpi"
@@ -293,15 +285,4 @@ async def test_the_tiff_reader_takes_what_openslide_cannot(tmp_path: Path) -> No
     assert [each.name for each in formats.recognising(files)] == ["openslide", "tiff"]
     slide = await formats.open(files)
     assert (await slide.info()).size == (64, 64)
-    await slide.close()
-
-
-async def test_a_folder_of_a_label_and_a_slide(testdata: Path, tmp_path: Path) -> None:
-    """Any file of a series stands for it, but files that are no slide do not."""
-    shutil.copy(testdata / "dicom/wsi/sm_image.dcm", tmp_path / "2.dcm")
-    shutil.copy(testdata / "dicom/wsi/sm_annotations.dcm", tmp_path / "1.dcm")
-    (tmp_path / "3.dcm").write_bytes(bytes(500_000))
-    root = LocalStore(tmp_path.parent)
-    slide = await OpenSlideFormat().open(await open_files(root, tmp_path.name))
-    assert (await slide.info()).size == (50, 50)
     await slide.close()

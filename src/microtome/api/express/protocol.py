@@ -29,6 +29,11 @@ _SPECIAL = frozenset(
 )  # fmt: skip
 
 
+MAX_HEAD_BYTES = 64 * 1024
+"""Request line, headers, trailers and the framing of chunks; a body may have as much framing as content besides."""
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
 class ExpressProtocol(HttpToolsProtocol):
     """One connection. ``express`` is set on the class by ``express_protocol``."""
 
@@ -41,6 +46,7 @@ class ExpressProtocol(HttpToolsProtocol):
         self._origin: bytes | None = None
         self._if_none_match: bytes | None = None
         self._heard = 0.0
+        self._spare = MAX_HEAD_BYTES
         self._idle: asyncio.TimerHandle | None = None
 
     # -- idle connections --------------------------------------------------------------------------------------------
@@ -78,12 +84,21 @@ class ExpressProtocol(HttpToolsProtocol):
     # -- requests ----------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of one or more requests, or of a part of one."""
-        self._heard = self.loop.time()
+        """Bytes of one or more requests, or of a part of one.
+
+        The parser keeps whatever comes until a header is complete, hence the limit. What was in ``data`` in front of
+        the request under way is not counted: a complete request refills what is to spare.
+        """
+        self._spare -= len(data)
         super().data_received(data)
+        if self._spare < 0 and not self.transport.is_closing():
+            if self._is_idle() and not self.pipeline:
+                self.transport.write(_TOO_LARGE)
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         """A request begins; its ASGI scope is made only when it leaves the express lane."""
+        self._heard = self.loop.time()  # not at every byte: a head that trickles in is an idle connection
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -148,11 +163,14 @@ class ExpressProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body; express requests have none."""
+        self._heard = self.loop.time()
+        self._spare += 2 * len(body)
         if not self._answered:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """A request has been received completely."""
+        self._spare = MAX_HEAD_BYTES
         if not self._answered:
             super().on_message_complete()
 

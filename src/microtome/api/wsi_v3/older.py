@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _NAMES = r"info|thumbnail|label|macro|region|tile|download|icc_profile|storage|tilejson"
 _SLIDE = re.compile(rf"/slides/(?!(?:{_NAMES})(?:/|$))([^/]+)(?:/((?:{_NAMES})(?:/.*)?))?".encode())
+_ORIGIN = re.compile(rb"https?://[^/]*")
 _CASE = re.compile(rb"/cases/(?!slides/?$)([^/]+)/slides/?")
 
 
@@ -34,6 +35,7 @@ class OlderSpelling:
             await self.app(scope, receive, send)
             return
         scope = _respelled(scope)
+        send = _within_the_server(send)
         if scope["method"] != "HEAD":
             await self.app(scope, receive, send)
             return
@@ -44,6 +46,20 @@ class OlderSpelling:
             await send(message)
 
         await self.app({**scope, "method": "GET"}, receive, without_body)
+
+
+def _within_the_server(send: Send) -> Send:
+    """Redirects to a path: the router makes whole addresses of the Host header, which anyone may have sent."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 307:
+            headers = [
+                (name, _ORIGIN.sub(b"", value) if name == b"location" else value) for name, value in message["headers"]
+            ]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return sent
 
 
 def _respelled(scope: Scope) -> Scope:

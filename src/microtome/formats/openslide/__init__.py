@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from microtome.errors import Conflict, LimitExceeded, UnsupportedFormat
-from microtome.formats.openslide import signature
+from microtome.formats.openslide import guard, signature
 from microtome.formats.threads import ThreadedSlide
 from microtome.storage.copies import local_copy
 from microtome.storage.folder import Files, PinnedFolder
@@ -77,6 +77,8 @@ class OpenSlideFormat:
             raise UnsupportedFormat("OpenSlide is not installed on this server", feature="openslide") from error
         if self._cache is None:
             self._cache = openslide.OpenSlideCache(self._cache_bytes)
+        for path in paths:
+            guard.check(path)
         return open_one(paths, self._cache)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from microtome.errors import CorruptData
 from microtome.formats.tiff import description, tags
 from microtome.formats.tiff.directory import Directory
 from microtome.model import Level, Size
@@ -63,8 +64,10 @@ def _is_smaller_version(base: Directory, last: Directory, candidate: Directory) 
 
 
 def facts(directory: Directory, base: Directory) -> Level:
-    """Size, tile size and downsample of a level."""
+    """Size, tile size and downsample of a level. Raises CorruptData for an image without pixels."""
     size = directory.size
+    if min(size) < 1:
+        raise CorruptData(f"An image of {size.width} x {size.height} px cannot be", offset=directory.offset)
     downsample = (base.size.width / size.width + base.size.height / size.height) / 2
     return Level(size, directory.tile_size or STRIP_TILE, downsample)
 

@@ -127,9 +127,18 @@ def _planes(source: TiffSource, ome: Ome, image: OmeImage, groups: int, starts: 
     if total > MAX_PLANES:
         raise LimitExceeded(f"The image has {total} planes; at most {MAX_PLANES} are read", limit="planes")
     found: dict[Plane, Place] = {}
+    placed = 0
 
     def put(start: int, count: int, file: str, ifd: int) -> None:
-        for number in range(min(count, total - start)):
+        nonlocal placed
+        count = min(count, total - start)
+        placed += count  # not the planes found: many TiffData may place the same ones
+        if placed > MAX_PLANES:
+            raise LimitExceeded(
+                f"The TiffData of the image place more than {MAX_PLANES} planes, some of them repeatedly",
+                limit="planes",
+            )
+        for number in range(count):
             at = omexml.position(image.order, lengths, start + number)
             found[Plane(at["C"], at["Z"], at["T"])] = Place(file, ifd + number)
 
@@ -138,8 +147,6 @@ def _planes(source: TiffSource, ome: Ome, image: OmeImage, groups: int, starts: 
         if start is None:
             continue  # some writers forget these when an image is cropped
         count = data.count if data.count is not None else 1 if data.ifd is not None else total
-        if len(found) > MAX_PLANES:
-            break
         put(start, count, _file(source, ome, data.file, data.uuid), data.ifd or 0)
     if not image.data:
         put(0, total, "", min(starts[id(image)], MAX_PLANES))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -110,7 +111,8 @@ class Spool:
     def close(self) -> None:
         """Close what is open; the files stay for who owns the folder."""
         for file, _ in self._files.values():
-            file.close()
+            with suppress(OSError):  # what could not be written on a full disk; whoever wrote it has been told
+                file.close()
 
 
 def check_size(size: int, most: int) -> None:

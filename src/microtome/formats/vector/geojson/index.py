@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microtome.errors import LimitExceeded
+from microtome.errors import LimitExceeded, StorageUnavailable
 from microtome.formats.vector.arrays import Ints, offsets, ranges
 from microtome.formats.vector.geojson.collect import Batch, Collector, TagTable
 from microtome.formats.vector.geojson.file import ArrayWriter, Spool
@@ -47,8 +47,17 @@ def build(pieces: Iterable[bytes], target: Path, *, plane: Plane | None, most: i
     """Read a GeoJSON text and write its index to ``target``.
 
     ``plane`` None: what the ``crs`` in front says. Raises OtherPlaneError when the text must be read again as another
-    plane, CorruptData, LimitExceeded (the index would be larger than ``most`` bytes).
+    plane, CorruptData, LimitExceeded (the index would be larger than ``most`` bytes), StorageUnavailable (a full disk).
     """
+    try:
+        _build(pieces, target, plane=plane, most=most, piece=piece)
+    except OSError as error:
+        raise StorageUnavailable(
+            f"The GeoJSON file could not be indexed ({error.strerror}); is the disk of the cache full?"
+        ) from error
+
+
+def _build(pieces: Iterable[bytes], target: Path, *, plane: Plane | None, most: int, piece: int) -> None:
     work = Path(tempfile.mkdtemp(prefix=f"{target.name}-", dir=target.parent))
     spool = Spool(work, most)
     try:

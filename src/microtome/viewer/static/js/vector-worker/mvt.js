@@ -14,7 +14,7 @@ export const POLYGON = 3;
 
 /** The layers of a tile (§4.1). Throws an Error that says what is wrong with it.
  *
- *  A layer: name, version, extent; `keys` and `values`; of feature i the type `types[i]`, the id `ids[i]` or null, the
+ *  A layer: name, version, extent; `keys` and `values`; of feature i the type `types[i]`, the id `ids[i]` or null (text above 2^53), the
  *  tags tags[tagStarts[i] … tagStarts[i + 1]], the bounds boxes[4 i … 4 i + 3] (left, top, right, bottom), and the
  *  parts featureParts[i] … featureParts[i + 1]; of part k the points partStarts[k] … partStarts[k + 1] in `points`
  *  (x, y, x, y, …). Coordinates are in units of the tile, y runs down. */
@@ -60,7 +60,7 @@ function decodeFeatures(layer, readers) {
     let geometry = null;
     while (reader.more) {
       const key = reader.varint();
-      if (key === (1 << 3)) ids[index] = reader.varint();
+      if (key === (1 << 3)) ids[index] = reader.identity();
       else if (key === ((2 << 3) | BYTES)) for (const part = reader.part(); part.more; ) tags.push(part.varint());
       else if (key === (3 << 3)) types[index] = reader.varint();
       else if (key === ((4 << 3) | BYTES)) geometry = reader.part();
@@ -164,10 +164,20 @@ class Reader {
   signed() {
     const start = this.at;
     const value = this.varint();
-    if (value < 2 ** 63) return value;
+    return value < 2 ** 63 ? value : Number(BigInt.asIntN(64, this.#exact(start)));
+  }
+
+  /** uint64 with all its digits: as text where a number has not so many. */
+  identity() {
+    const start = this.at;
+    const value = this.varint();
+    return Number.isSafeInteger(value) ? value : String(this.#exact(start));
+  }
+
+  #exact(start) {
     let exact = 0n;
     for (let at = this.at - 1; at >= start; at -= 1) exact = (exact << 7n) | BigInt(this.bytes[at] & 127);
-    return Number(BigInt.asIntN(64, exact));
+    return BigInt.asUintN(64, exact);
   }
 
   part() {
