@@ -159,8 +159,8 @@ async def slow(slides: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[t
     from microtome.formats.registry import FormatRegistry
 
     waiting = _Slow()
-    monkeypatch.setattr(FormatRegistry, "from_entry_points", lambda *_: FormatRegistry([waiting]))  # type: ignore[list-item]
-    app = create_app(Settings(data=str(slides)))
+    monkeypatch.setattr(FormatRegistry, "from_entry_points", lambda *_, **__: FormatRegistry([waiting]))  # type: ignore[list-item]
+    app = create_app(Settings(data=str(slides), dicomweb=False))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on"))
     task = asyncio.create_task(server.serve())
     while not server.started:

@@ -40,7 +40,7 @@ class LateMapper:
 
     async def open(self) -> Mapper:
         """The mapper. Raises InvalidRequest for settings that name none."""
-        if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
+        if self._opening is None or _failed(self._opening):
             self._opening = asyncio.ensure_future(self._open())
         return await asyncio.shield(self._opening)
 
@@ -74,8 +74,18 @@ class LateMapper:
 
     async def close(self) -> None:
         """See ``catalog.base.Mapper``."""
-        if self._opening is not None and self._opening.done() and self._opening.exception() is None:
+        if (
+            self._opening is not None
+            and self._opening.done()
+            and not self._opening.cancelled()
+            and self._opening.exception() is None
+        ):
             await self._opening.result().close()
+
+
+def _failed(opening: asyncio.Task[Mapper]) -> bool:
+    """Whether it has to be tried again."""
+    return opening.done() and (opening.cancelled() or opening.exception() is not None)
 
 
 def open_policy(settings: Settings) -> AccessPolicy | None:

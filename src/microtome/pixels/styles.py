@@ -25,10 +25,14 @@ STYLES_HELP = (
 MOST_CHANNELS = 64
 BINS = 256
 _NUMBER = r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:e-?[0-9]{1,3})?"
-_STYLE = re.compile(
+_ONE = (
     rf"(?P<index>[0-9]{{1,4}})(?::(?P<color>[0-9a-fA-F]{{6}})?"
     rf"(?::(?:(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER}))?(?::(?P<gamma>[0-9]{{1,3}}(?:\.[0-9]{{1,6}})?)?)?)?)?"
 )
+_STYLE = re.compile(_ONE)
+_PLAIN = re.sub(r"\?P<[a-z]+>", "", _ONE)
+STYLES_PATTERN = rf"^{_PLAIN}(?:,{_PLAIN}){{0,{MOST_CHANNELS - 1}}}$"
+"""The syntax of ``channels``, for schemas; whether channels exist and windows are none is another matter."""
 _DARKEST, _BRIGHTEST = 0.005, 0.998
 """Shares of the samples at which a suggested window begins and ends."""
 
@@ -59,14 +63,11 @@ class ChannelLook:
 
 
 def parse_styles(text: str) -> tuple[AskedStyle, ...]:
-    """The styles of a ``channels`` parameter. Raises InvalidRequest(parameter="channels")."""
+    """What a ``channels`` parameter says. Raises InvalidRequest(parameter="channels") for another syntax."""
     parts = text.split(",")
     if len(parts) > MOST_CHANNELS:
         raise InvalidRequest(f"At most {MOST_CHANNELS} channels are drawn at once", parameter="channels")
-    styles = tuple(_style(part) for part in parts)
-    if len({style.index for style in styles}) != len(styles):
-        raise InvalidRequest("A channel is named twice in channels", parameter="channels")
-    return styles
+    return tuple(_style(part) for part in parts)
 
 
 def _style(text: str) -> AskedStyle:
@@ -77,17 +78,12 @@ def _style(text: str) -> AskedStyle:
             parameter="channels",
         )
     color, low, high = found["color"], found["low"], found["high"]
-    style = AskedStyle(
+    return AskedStyle(
         int(found["index"]),
         None if color is None else int(color, 16),
         None if low is None else (float(low), float(high)),
         float(found["gamma"] or 1),
     )
-    try:
-        Window(*(style.limits or (0, 1)), style.gamma)
-    except InvalidRequest as error:
-        raise InvalidRequest(f"Channel {style.index}: {error.message}", parameter="channels") from error
-    return style
 
 
 def needs_styles(info: SlideInfo) -> bool:
@@ -144,7 +140,8 @@ def _suggested(plane: Samples) -> Window:
 def resolved(asked: Sequence[AskedStyle], suggested: Sequence[ChannelLook]) -> tuple[ChannelStyle, ...]:
     """The styles with the slide's own colours and windows filled in; all channels when none were asked.
 
-    Raises InvalidRequest(parameter="channels") for a channel that does not exist.
+    Raises InvalidRequest(parameter="channels") for a channel that does not exist or is named twice, and for windows
+    that are none.
     """
     if not asked:
         return tuple(look.style for look in suggested)
@@ -153,4 +150,9 @@ def resolved(asked: Sequence[AskedStyle], suggested: Sequence[ChannelLook]) -> t
         raise InvalidRequest(
             f"Channel {beyond} was asked and there are {len(suggested)}, numbered from 0", parameter="channels"
         )
-    return tuple(style.over(suggested[style.index].style) for style in asked)
+    if len({style.index for style in asked}) != len(asked):
+        raise InvalidRequest("A channel is named twice in channels", parameter="channels")
+    try:
+        return tuple(style.over(suggested[style.index].style) for style in asked)
+    except InvalidRequest as error:
+        raise InvalidRequest(error.message, parameter="channels") from error

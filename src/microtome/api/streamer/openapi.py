@@ -7,7 +7,7 @@ from typing import Any
 
 from microtome.api.raw import U32, U64
 from microtome.pixels.color import Intent
-from microtome.pixels.styles import STYLES_HELP
+from microtome.pixels.styles import STYLES_HELP, STYLES_PATTERN
 
 _TEXT = {"type": "string"}
 INTENTS: dict[str, Intent | None] = {
@@ -46,7 +46,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "description": "Converts to sRGB through the slide's ICC profile with this intent; `srgb` is perceptual",
     },
     "channels": {
-        "schema": {**_TEXT, "pattern": r"^[0-9]{1,4}(:[0-9a-fA-F.:-]*)?(,[0-9]{1,4}(:[0-9a-fA-F.:-]*)?)*$"},
+        "schema": {**_TEXT, "pattern": STYLES_PATTERN},
         "description": f"Channels to draw: {STYLES_HELP}",
     },
     "z": {"schema": _whole(U32), "description": "Focal plane, from 0"},

@@ -19,7 +19,7 @@ class LateIndex:
         self._opening: asyncio.Task[Index] | None = None
 
     async def _index(self) -> Index:
-        if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
+        if self._opening is None or _failed(self._opening):
             self._opening = asyncio.ensure_future(self._open())
         return await asyncio.shield(self._opening)
 
@@ -80,5 +80,15 @@ class LateIndex:
 
     async def close(self) -> None:
         """Let go of the database if it was opened."""
-        if self._opening is not None and self._opening.done() and self._opening.exception() is None:
+        if (
+            self._opening is not None
+            and self._opening.done()
+            and not self._opening.cancelled()
+            and self._opening.exception() is None
+        ):
             await self._opening.result().close()
+
+
+def _failed(opening: asyncio.Task[Index]) -> bool:
+    """Whether it has to be tried again."""
+    return opening.done() and (opening.cancelled() or opening.exception() is not None)

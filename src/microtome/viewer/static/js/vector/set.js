@@ -69,7 +69,7 @@ export class VectorSet {
   scaleOn(slide, placement = "auto") {
     if (slide.id === this.id || placement === "pixels") return 1;
     const side = Math.max(slide.width, slide.height);
-    if (placement === "auto" && (false && this.inPixels || (this.world >= side && this.world < 2 * side))) return 1;
+    if (placement === "auto" && (this.inPixels || (this.world >= side && this.world < 2 * side))) return 1;
     return side / this.world;
   }
 }
