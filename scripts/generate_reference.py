@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -245,6 +246,11 @@ def described(app: FastAPI) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     return paths, schemas
 
 
+def anchor(heading: str) -> str:
+    """What a link to a heading says behind the ``#``."""
+    return re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-")
+
+
 def routes_page() -> Iterator[str]:
     """All routes of the application. Paths that say the same of themselves stand together."""
     with tempfile.TemporaryDirectory() as folder:
@@ -259,10 +265,7 @@ def routes_page() -> Iterator[str]:
         routes.setdefault(name, {}).setdefault(path, set()).update(methods | {"HEAD"})
     yield table(
         ("What", "Path"),
-        [
-            (f"[{summary}](#{summary.lower().replace(' ', '-').translate(dict.fromkeys(map(ord, ',:')))})", code(*each))
-            for summary, each in routes.items()
-        ],
+        [(f"[{summary}](#{anchor(summary)})", code(*each)) for summary, each in routes.items()],
     )
     statuses: dict[str, str] = {}
     for summary, each in routes.items():
