@@ -120,10 +120,11 @@ def test_settings_that_change_quickly_are_drawn_once(looks: Visitor) -> None:
     page, asked = opened(looks, "stack.ome.tif", CENTER)
     page.wait_for_load_state("networkidle")
     page.get_by_label("Nuclei: full colour from").evaluate(
-        """(slider) => {
+        """async (slider) => {
           for (let step = 0; step < 30; step += 1) {
             slider.value = 9000 - 100 * step;
             slider.dispatchEvent(new Event("input", { bubbles: true }));
+            for (let turn = 0; turn < 9; turn += 1) await null;
           }
         }"""
     )

@@ -150,7 +150,7 @@ export class VectorOverlay extends EventTarget {
     if (!turned) return;
     context.save();
     context.translate((width / 2) * screen.ratio, (height / 2) * screen.ratio);
-    context.rotate(0);
+    context.rotate((view.rotation * Math.PI) / 180);
     context.drawImage(target.canvas, -target.canvas.width / 2, -target.canvas.height / 2);
     context.restore();
   }
