@@ -290,10 +290,13 @@ def test_a_set_alone_stands_on_a_blank_ground(real: Visitor) -> None:
         seen = picture(page)[int(top) + 140 : int(top + height) - 120, int(left) + 10 : int(left + width) - 10]
         return np.ptp(seen.astype(int), axis=2) > 60
 
-    shapes = until(page, drawn, lambda found: bool(found.any()), 200)
+    def whole(found: NDArray[np.bool_]) -> bool:
+        """All of the set is shown, as large as fits."""
+        return bool(found.any()) and bool(np.ptp(np.nonzero(found)[1]) > 0.75 * found.shape[1])
+
+    shapes = until(page, drawn, whole, 200)
     rows, columns = np.nonzero(shapes)
-    assert shapes.any()
-    assert np.ptp(columns) > 0.75 * shapes.shape[1], "all of the set is shown, as large as fits"
+    assert whole(shapes)
     assert shapes.mean() < 0.5
     page.mouse.move(int(left) + 10 + float(columns[0]), int(top) + 140 + float(rows[0]) + 2)
     expect(page.locator(".shape-card")).to_contain_text("polyline")
