@@ -158,3 +158,23 @@ class Cache(Generic[K, V]):
             return value
 
         return await self._flights.run(key, keep)
+
+
+class Late(Generic[V]):
+    """What is made when it is first asked for, because that may wait; a failure is met again by the next who asks."""
+
+    def __init__(self, made: Callable[[], Awaitable[V]]) -> None:
+        self._made = made
+        self._making: asyncio.Task[V] | None = None
+
+    async def get(self) -> V:
+        """It, made once however many ask. Raises what making it raises."""
+        if self._making is None or (self._making.done() and self.at_hand() is None):
+            self._making = asyncio.ensure_future(_as_coroutine(self._made))
+        return await asyncio.shield(self._making)
+
+    def at_hand(self) -> V | None:
+        """It if it was made, without making it."""
+        task = self._making
+        made = task is not None and task.done() and not task.cancelled() and task.exception() is None
+        return task.result() if task is not None and made else None

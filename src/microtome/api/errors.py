@@ -92,9 +92,14 @@ def answer(error: MicrotomeError) -> Response:
 
 def internal(error: Exception) -> Response:
     """The answer to a mistake of ours: an incident number that stands in the log beside the traceback."""
-    incident = secrets.token_hex(6)
-    logger.error("incident %s", incident, exc_info=error)
-    return _json(_INTERNAL, f"Something went wrong in the server. It is logged as incident {incident}")
+    return _json(_INTERNAL, incident(error))
+
+
+def incident(error: Exception) -> str:
+    """Log a mistake of ours with its traceback, under a number; what a client is told of it."""
+    number = secrets.token_hex(6)
+    logger.error("incident %s", number, exc_info=error)
+    return f"Something went wrong in the server. It is logged as incident {number}"
 
 
 def _json(found: Wire, message: str) -> Response:

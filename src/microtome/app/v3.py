@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from microtome.auth.entitlements import EntitlementOptions
 from microtome.auth.integration import IntegrationOptions, load_policy
 from microtome.auth.oidc import OidcOptions
 from microtome.auth.policy import AccessPolicy
+from microtome.caching import Late
 from microtome.catalog.base import Case, MappedSlide, Mapper
 from microtome.catalog.choose import open_mapper
 from microtome.settings import Settings
@@ -36,13 +36,11 @@ class LateMapper:
     def __init__(self, settings: Settings, services: Services) -> None:
         self._settings = settings
         self._services = services
-        self._opening: asyncio.Task[Mapper] | None = None
+        self._late = Late(self._open)
 
     async def open(self) -> Mapper:
         """The mapper. Raises InvalidRequest for settings that name none."""
-        if self._opening is None or _failed(self._opening):
-            self._opening = asyncio.ensure_future(self._open())
-        return await asyncio.shield(self._opening)
+        return await self._late.get()
 
     async def _open(self) -> Mapper:
         settings = self._settings
@@ -74,18 +72,8 @@ class LateMapper:
 
     async def close(self) -> None:
         """See ``catalog.base.Mapper``."""
-        if (
-            self._opening is not None
-            and self._opening.done()
-            and not self._opening.cancelled()
-            and self._opening.exception() is None
-        ):
-            await self._opening.result().close()
-
-
-def _failed(opening: asyncio.Task[Mapper]) -> bool:
-    """Whether it has to be tried again."""
-    return opening.done() and (opening.cancelled() or opening.exception() is not None)
+        if (mapper := self._late.at_hand()) is not None:
+            await mapper.close()
 
 
 def open_policy(settings: Settings) -> AccessPolicy | None:

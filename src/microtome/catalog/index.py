@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from microtome.catalog.addresses import mapped
 from microtome.catalog.base import Case, MappedSlide
 from microtome.catalog.kept import Kept
-from microtome.catalog.listing import FRESH
+from microtome.catalog.kinds import Kinds
+from microtome.catalog.listing import FRESH, Listings
 from microtome.errors import NotFound
+from microtome.storage.base import Store
 from microtome.telemetry import logger
 
 
@@ -41,7 +44,10 @@ class IndexedMapper:
     A slide that is in the last index needs no new one: only whether it is still there is asked, as often.
     """
 
-    def __init__(self, *, fresh: float = FRESH, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, store: Store, kinds: Kinds, *, fresh: float = FRESH, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._listings = Listings(store, kinds, fresh=fresh, clock=clock)
         self._kept: Kept[str, Index] = Kept(fresh, budget=1000, weigh=lambda _: 0, clock=clock)
         self._last = Index()
 
@@ -50,8 +56,9 @@ class IndexedMapper:
         raise NotImplementedError
 
     async def check(self, slide: MappedSlide) -> MappedSlide:
-        """The slide as it is now. Raises NotFound when it is gone."""
-        return slide
+        """The slide as it is now, with all its files. Raises NotFound when it is gone."""
+        entry = await self._listings.locate(slide.key)
+        return mapped(slide.id, slide.local_id, slide.key, entry.companions)
 
     async def cases(self, context: str | None) -> Sequence[Case]:
         """All cases; the context is ignored."""
@@ -76,7 +83,8 @@ class IndexedMapper:
         raise _no_slide(slide_id)
 
     async def refresh(self) -> None:
-        """Make the index anew."""
+        """List everything, and make the index, anew."""
+        self._listings.forget()
         self._kept.forget()
         await self._index()
 

@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from uuid import NAMESPACE_URL, uuid5
 
 from microtome.catalog.addresses import mapped
-from microtome.catalog.base import MappedSlide
 from microtome.catalog.index import Index, IndexedMapper
 from microtome.catalog.kinds import Kinds
-from microtome.catalog.listing import FRESH, Entry, Listings
+from microtome.catalog.listing import FRESH, Entry
 from microtome.storage.base import Store
 
 
@@ -25,24 +24,13 @@ class SimpleMapper(IndexedMapper):
     def __init__(
         self, store: Store, kinds: Kinds, *, fresh: float = FRESH, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        super().__init__(fresh=fresh, clock=clock)
-        self._listings = Listings(store, kinds, fresh=fresh, clock=clock)
+        super().__init__(store, kinds, fresh=fresh, clock=clock)
 
     async def read(self) -> Index:
         """The index of the folders of the root."""
         root = await self._listings.folder("", 2)
         cases = [(name, await self._listings.slides_in(case)) for name, case in sorted(root.folders.items())]
         return await asyncio.to_thread(_index, cases)
-
-    async def check(self, slide: MappedSlide) -> MappedSlide:
-        """Look at the file or folder."""
-        entry = await self._listings.locate(slide.key)
-        return mapped(slide.id, slide.local_id, slide.key, entry.companions)
-
-    async def refresh(self) -> None:
-        """List everything anew."""
-        self._listings.forget()
-        await super().refresh()
 
 
 def _index(cases: Sequence[tuple[str, Sequence[Entry]]]) -> Index:

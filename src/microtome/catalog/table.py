@@ -13,7 +13,7 @@ from microtome.catalog.addresses import key_of, mapped
 from microtome.catalog.base import MappedSlide
 from microtome.catalog.index import Index, IndexedMapper
 from microtome.catalog.kinds import Kinds
-from microtome.catalog.listing import FRESH, Listings
+from microtome.catalog.listing import FRESH
 from microtome.errors import InvalidRequest, LimitExceeded, MicrotomeError, NotFound
 from microtome.storage.base import ObjectInfo, Store
 from microtome.storage.parallel import together
@@ -69,8 +69,7 @@ class TableMapper(IndexedMapper):
         fresh: float = FRESH,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(fresh=fresh, clock=clock)
-        self._listings = Listings(store, kinds, fresh=fresh, clock=clock)
+        super().__init__(store, kinds, fresh=fresh, clock=clock)
         self._tables = tables
         self._owns_tables = tables is not store
         self._source = source.strip("/")

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable
 from uuid import NAMESPACE_DNS, uuid5
 
 from microtome.catalog.addresses import mapped
-from microtome.catalog.base import MappedSlide
 from microtome.catalog.index import Index, IndexedMapper
 from microtome.catalog.kinds import Kinds
-from microtome.catalog.listing import EVERYTHING, FRESH, Entry, Folder, Listings
+from microtome.catalog.listing import EVERYTHING, FRESH, Entry, Folder
 from microtome.errors import InvalidRequest
 from microtome.storage.base import Store
 from microtome.telemetry import logger
@@ -46,8 +45,7 @@ class WalkingMapper(IndexedMapper):
         fresh: float = FRESH,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(fresh=fresh, clock=clock)
-        self._listings = Listings(store, kinds, fresh=fresh, clock=clock)
+        super().__init__(store, kinds, fresh=fresh, clock=clock)
         self._root = data_dir.rstrip("/")
         self._patterns = [
             _pattern(institution, "WSIT_INSTITUTION_PATTERN"),
@@ -69,16 +67,6 @@ class WalkingMapper(IndexedMapper):
             entries = await self._listings.slides_in(folder)
             self._add(index, path, [entry for entry in entries if self._is_wanted(entry, folder)])
         return index
-
-    async def check(self, slide: MappedSlide) -> MappedSlide:
-        """Look at the file or folder."""
-        entry = await self._listings.locate(slide.key)
-        return mapped(slide.id, slide.local_id, slide.key, entry.companions)
-
-    async def refresh(self) -> None:
-        """List everything anew."""
-        self._listings.forget()
-        await super().refresh()
 
     def _is_wanted(self, entry: Entry, folder: Folder) -> bool:
         """DICOM folders with their files, MIRAX with its folder, and whole slides."""

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from microtome.errors import CorruptData
+from microtome.pixels import headers
 
 _SOI = b"\xff\xd8"
-_SIZ = b"\xff\x4f\xff\x51"
-_JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _MAX_SEGMENTS = 1000
-_MAX_BOXES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +81,9 @@ def _jpeg_frame(marker: int, body: bytes, adobe: int, *, jfif: bool) -> Stream:
 
 
 def codestream(data: bytes) -> int:
-    """Where the codestream begins: at 0, or in the first jp2c box of a JP2 file (T.800 §I.5.4). Raises CorruptData."""
-    at = 0
-    if data.startswith(_JP2):
-        for _ in range(_MAX_BOXES):
-            length, kind, begin = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], at + 8
-            if length == 1:
-                length, begin = int.from_bytes(data[at + 8 : at + 16], "big"), at + 16
-            if kind == b"jp2c":
-                at = begin
-                break
-            if length < 8 or at + length >= len(data):
-                break
-            at += length
-    if not data.startswith(_SIZ, at):
+    """Where the codestream begins. Raises CorruptData."""
+    at = headers.codestream(data)
+    if at is None:
         raise CorruptData("A frame is no JPEG 2000 codestream")
     return at
 

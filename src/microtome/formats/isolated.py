@@ -21,7 +21,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Any
 
-from microtome.errors import Conflict, CorruptData, InvalidRequest, MicrotomeError, NotFound
+from microtome.errors import Conflict, CorruptData, MicrotomeError, NotFound
 from microtome.formats.base import Configurable, FolderFormat, Format, FormatOptions, Suffixed
 from microtome.formats.isolated_wire import (
     Line,
@@ -34,7 +34,7 @@ from microtome.formats.isolated_wire import (
     to_tile,
 )
 from microtome.formats.threads import check_planes
-from microtome.model import EncodedTile, Level, Raster, SlideInfo, TileIndex
+from microtome.model import EncodedTile, Level, Raster, SlideInfo, TileIndex, of_level
 from microtome.storage.base import Store
 from microtome.storage.copies import local_copy
 from microtome.storage.folder import LISTED, Files, PinnedFolder
@@ -178,13 +178,7 @@ class IsolatedSlide:
 
     async def level(self, number: int) -> Level:
         """See ``formats.base.Slide``."""
-        levels = (await self.info()).levels
-        if not 0 <= number < len(levels):
-            raise InvalidRequest(
-                f"Level {number} does not exist; the slide has {len(levels)} levels (0-{len(levels) - 1})",
-                parameter="level",
-            )
-        return levels[number]
+        return of_level((await self.info()).levels, number)
 
     async def read_tile(self, index: TileIndex) -> EncodedTile | Raster:
         """See ``formats.base.Slide``."""

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from microtome.errors import Conflict, CorruptData, InvalidRequest, MicrotomeError, NotFound
 from microtome.formats.base import SyncSlide
-from microtome.model import EncodedTile, Level, Raster, SlideInfo, TileIndex
+from microtome.model import EncodedTile, Level, Raster, SlideInfo, TileIndex, of_level
 from microtome.telemetry import logger
 
 T = TypeVar("T")
@@ -73,13 +73,7 @@ class ThreadedSlide:
 
     async def level(self, number: int) -> Level:
         """See ``formats.base.Slide``."""
-        if not 0 <= number < len(self._info.levels):
-            raise InvalidRequest(
-                f"Level {number} does not exist; the slide has {len(self._info.levels)} levels"
-                f" (0-{len(self._info.levels) - 1})",
-                parameter="level",
-            )
-        return self._info.levels[number]
+        return of_level(self._info.levels, number)
 
     async def read_tile(self, index: TileIndex) -> EncodedTile | Raster:
         """See ``formats.base.Slide``."""

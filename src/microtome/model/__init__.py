@@ -1,6 +1,6 @@
 """Frozen facts about slides: geometry, slide, tile. numpy only, no input or output."""
 
-from microtome.model.geometry import Level, Rectangle, Size, TileIndex
+from microtome.model.geometry import Level, Rectangle, Size, TileIndex, of_level
 from microtome.model.slide import AssociatedImage, Channel, SlideInfo, SlideRecord
 from microtome.model.tile import ColorSpace, EncodedTile, Raster
 
@@ -16,4 +16,5 @@ __all__ = [
     "SlideInfo",
     "SlideRecord",
     "TileIndex",
+    "of_level",
 ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from microtome.errors import InvalidRequest
+
+T = TypeVar("T")
 
 
 class Size(NamedTuple):
@@ -68,3 +71,12 @@ class Level:
                 f" (max: {self.columns - 1}, {self.rows - 1})",
                 parameter="tile",
             )
+
+
+def of_level(items: Sequence[T], number: int) -> T:
+    """What belongs to level ``number``. Raises InvalidRequest(parameter="level") when there is no such level."""
+    if not 0 <= number < len(items):
+        raise InvalidRequest(
+            f"Level {number} does not exist; the slide has {len(items)} levels (0-{len(items) - 1})", parameter="level"
+        )
+    return items[number]

@@ -33,7 +33,7 @@ def components(data: bytes, media_type: str) -> int:
     """How many components the header of a JPEG or a JPEG 2000 image claims (at least 1), 4 for other types."""
     if media_type == "image/jpeg":
         return jpeg.frame(data).components
-    at = _codestream(data) if media_type in {"image/j2c", "image/jp2"} else None
+    at = codestream(data) if media_type in {"image/j2c", "image/jp2"} else None
     return 4 if at is None else max(1, int.from_bytes(data[at + 40 : at + 42], "big"))
 
 
@@ -43,7 +43,7 @@ def has_plain_components(data: bytes) -> bool:
     It turns them into RGB itself when they are subsampled (XRsiz, YRsiz of SIZ, A.5.1), and has done so when the
     multiple component transformation was used (COD, A.6.1).
     """
-    at = _codestream(data)
+    at = codestream(data)
     if at is None:
         return False
     count = int.from_bytes(data[at + 40 : at + 42], "big")
@@ -55,14 +55,14 @@ def has_plain_components(data: bytes) -> bool:
 
 
 def _jpeg2000(data: bytes) -> Size | None:
-    at = _codestream(data)
+    at = codestream(data)
     if at is None or len(data) < at + 42:
         return None
     right, bottom, left, top = (int.from_bytes(data[at + 8 + 4 * i : at + 12 + 4 * i], "big") for i in range(4))
     return Size(right - left, bottom - top) if right > left and bottom > top else None
 
 
-def _codestream(data: bytes) -> int | None:
+def codestream(data: bytes) -> int | None:
     """Where SOC is, which SIZ follows at once (ISO 15444-1 A.5.1); in a JP2 file in its first jp2c box (I.5.4)."""
     at = 0
     if data.startswith(_JP2):

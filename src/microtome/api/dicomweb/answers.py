@@ -33,7 +33,7 @@ def document(
     told = ", ".join(f'299 microtome "{_plain(each)}"' for each in warnings)
     if told:
         headers["warning"] = told
-    if conditional.matches(_if_none_match(request), headers["etag"].encode()):
+    if conditional.matches(conditional.asked(request.scope), headers["etag"].encode()):
         headers.pop("content-encoding", None)
         return Response(status_code=304, headers=headers)
     data = gzip.compress(body, 1, mtime=0) if "content-encoding" in headers else body
@@ -53,7 +53,7 @@ def _plain(text: str) -> str:
 def fixed(request: Request, etag: str, control: str, headers: Mapping[str, str] | None = None) -> Response | None:
     """304 when the client has what never changes under this ETag, else None."""
     quoted = f'"{etag}"'
-    if conditional.matches(_if_none_match(request), quoted.encode()):
+    if conditional.matches(conditional.asked(request.scope), quoted.encode()):
         return Response(status_code=304, headers={"etag": quoted, "cache-control": control, **(headers or {})})
     return None
 
@@ -96,8 +96,3 @@ async def streamed_parts(
 
     pieces = await begun(body())
     return StreamingResponse(pieces, headers={**headers, "content-type": writer.content_type})
-
-
-def _if_none_match(request: Request) -> bytes | None:
-    found = request.headers.getlist("if-none-match")
-    return ",".join(found).encode("latin-1") if found else None

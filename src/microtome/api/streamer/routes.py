@@ -161,7 +161,7 @@ class _Handlers:
         self, request: Request, answer: ImageAnswer, quality: int, grant: Grant, extra: Headers | None = None
     ) -> Response:
         etag = quoted(answer.etag)
-        if conditional.matches(_if_none_match(request), etag):
+        if conditional.matches(conditional.asked(request.scope), etag):
             return _answer(b"", not_modified_headers(self._context, etag, grant), 304)
         return _answer(answer.image.data, [*image_headers(self._context, answer, quality, grant), *(extra or ())])
 
@@ -170,7 +170,7 @@ class _Handlers:
     ) -> Response:
         """A small text about a slide, with the ETag of the slide's version."""
         tag = quoted(etag)
-        if conditional.matches(_if_none_match(request), tag):
+        if conditional.matches(conditional.asked(request.scope), tag):
             return _answer(b"", [(b"etag", tag)], 304)
         headers: Headers = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(body))]
         if kept:
@@ -329,7 +329,7 @@ class _Handlers:
         answer = await unless_gone(request.receive, work())
         payload = compression.payload(answer.image, request.headers.get("accept-encoding", ""))
         tag = quoted(answer.etag + payload.suffix)
-        if conditional.matches(_if_none_match(request), tag):
+        if conditional.matches(conditional.asked(request.scope), tag):
             return _answer(b"", not_modified_headers(self._context, tag, grant), 304)
         headers: Headers = [
             (b"content-type", answer.image.media_type.encode()),
@@ -389,7 +389,7 @@ class _Handlers:
             raise HTTPException(404)
         etag = file.etag.encode()
         headers: Headers = [(b"cache-control", b"public, no-cache"), (b"etag", etag)]
-        if conditional.matches(_if_none_match(request), etag):
+        if conditional.matches(conditional.asked(request.scope), etag):
             return _answer(b"", headers, 304)
         described: Headers = [
             (b"content-type", file.media_type.encode()),
@@ -423,11 +423,6 @@ def _encoded(value: dict[str, Any]) -> bytes:
 def _json(value: dict[str, Any]) -> Response:
     body = _encoded(value)
     return _answer(body, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))])
-
-
-def _if_none_match(request: Request) -> bytes | None:
-    found = [value for name, value in request.scope["headers"] if name == b"if-none-match"]
-    return b",".join(found) if found else None
 
 
 def _wants_page(request: Request) -> bool:

@@ -97,14 +97,9 @@ def _conditional(
 ) -> Response:
     quoted = f'"{etag}"'
     headers = {**headers, "etag": quoted, "cache-control": control or context.cache_control()}
-    if conditional.matches(_if_none_match(request), quoted.encode()):
+    if conditional.matches(conditional.asked(request.scope), quoted.encode()):
         return Response(status_code=304, headers=headers)
     headers["x-content-type-options"] = "nosniff"
     response = Response(data, headers=headers)
     response.headers["content-type"] = media_type
     return response
-
-
-def _if_none_match(request: Request) -> bytes | None:
-    found = request.headers.getlist("if-none-match")
-    return ",".join(found).encode("latin-1") if found else None

@@ -6,10 +6,10 @@ Where the original answers 500 to what is the request's or the file's fault, thi
 from __future__ import annotations
 
 import json
-import secrets
 
 from starlette.responses import Response
 
+from microtome.api.errors import incident
 from microtome.errors import (
     Busy,
     Conflict,
@@ -24,7 +24,6 @@ from microtome.errors import (
     Unauthenticated,
     UnsupportedFormat,
 )
-from microtome.telemetry import logger
 
 _PARAMETERS = {"level": 422, "z": 422, "t": 422, "tile": 404, "profile": 412}
 _STATUS: dict[type[MicrotomeError], int] = {
@@ -74,9 +73,7 @@ def answer(error: MicrotomeError) -> Response:
 
 def internal(error: Exception) -> Response:
     """The answer to a mistake of ours: an incident number that stands in the log beside the traceback."""
-    incident = secrets.token_hex(6)
-    logger.error("incident %s", incident, exc_info=error)
-    return detail(f"Something went wrong in the server. It is logged as incident {incident}", 500)
+    return detail(incident(error), 500)
 
 
 def detail(text: object, status: int, headers: dict[str, str] | None = None) -> Response:

@@ -27,7 +27,7 @@ ZOOM_TILE = "/tile/zoom/{zoom}/tile/{tile_x}/{tile_y}"
 Zoom = Annotated[int, Path(ge=0, description="Zoom: the plane is 2^zoom tiles wide")]
 
 
-def zoom_tile_of(zoom: Zoom, tile_x: Column, tile_y: Column) -> TileIndex:
+async def zoom_tile_of(zoom: Zoom, tile_x: Column, tile_y: Column) -> TileIndex:
     """Zoom (in place of the level), column, and row from the top."""
     return TileIndex(zoom, tile_x, tile_y)
 

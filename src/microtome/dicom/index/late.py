@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
+from microtome.caching import Late
 from microtome.dicom.index.base import Batch, Found, Index, Problem, State, Totals
 from microtome.dicom.query import Query
 from microtome.dicom.rows import InstanceRow
@@ -15,80 +15,61 @@ class LateIndex:
     """``Index`` over the one that ``opened`` gives; a failure to open is met again by the next who asks."""
 
     def __init__(self, opened: Callable[[], Awaitable[Index]]) -> None:
-        self._opened = opened
-        self._opening: asyncio.Task[Index] | None = None
-
-    async def _index(self) -> Index:
-        if self._opening is None or _failed(self._opening):
-            self._opening = asyncio.ensure_future(self._open())
-        return await asyncio.shield(self._opening)
-
-    async def _open(self) -> Index:
-        return await self._opened()
+        self._late = Late(opened)
 
     async def search(self, query: Query) -> Found:
         """See ``Index``."""
-        return await (await self._index()).search(query)
+        return await (await self._late.get()).search(query)
 
     async def instance(self, study: str, series: str, sop: str) -> InstanceRow:
         """See ``Index``."""
-        return await (await self._index()).instance(study, series, sop)
+        return await (await self._late.get()).instance(study, series, sop)
 
     async def find_instance(self, sop: str) -> InstanceRow:
         """See ``Index``."""
-        return await (await self._index()).find_instance(sop)
+        return await (await self._late.get()).find_instance(sop)
 
     async def instances(self, study: str, series: str | None = None) -> list[InstanceRow]:
         """See ``Index``."""
-        return await (await self._index()).instances(study, series)
+        return await (await self._late.get()).instances(study, series)
 
     async def headers(self, study: str, series: str | None = None, sop: str | None = None) -> list[bytes]:
         """See ``Index``."""
-        return await (await self._index()).headers(study, series, sop)
+        return await (await self._late.get()).headers(study, series, sop)
 
     async def revision(self, study: str, series: str | None = None) -> int:
         """See ``Index``."""
-        return await (await self._index()).revision(study, series)
+        return await (await self._late.get()).revision(study, series)
 
     async def put(self, batch: Batch) -> None:
         """See ``Index``."""
-        await (await self._index()).put(batch)
+        await (await self._late.get()).put(batch)
 
     async def forget(self, keys: Collection[str]) -> None:
         """See ``Index``."""
-        await (await self._index()).forget(keys)
+        await (await self._late.get()).forget(keys)
 
     async def files(
         self, after: str, last: str, limit: int, *, inclusive: bool = False
     ) -> Sequence[tuple[str, int, str, State]]:
         """See ``Index``."""
-        return await (await self._index()).files(after, last, limit, inclusive=inclusive)
+        return await (await self._late.get()).files(after, last, limit, inclusive=inclusive)
 
     async def problems(self, limit: int = 100, cursor: str = "", *, others: bool = False) -> Sequence[Problem]:
         """See ``Index``."""
-        return await (await self._index()).problems(limit, cursor, others=others)
+        return await (await self._late.get()).problems(limit, cursor, others=others)
 
     async def totals(self) -> Totals:
         """See ``Index``."""
-        return await (await self._index()).totals()
+        return await (await self._late.get()).totals()
 
     @asynccontextmanager
     async def walking(self) -> AsyncGenerator[bool]:
         """See ``Index``."""
-        async with (await self._index()).walking() as mine:
+        async with (await self._late.get()).walking() as mine:
             yield mine
 
     async def close(self) -> None:
         """Let go of the database if it was opened."""
-        if (
-            self._opening is not None
-            and self._opening.done()
-            and not self._opening.cancelled()
-            and self._opening.exception() is None
-        ):
-            await self._opening.result().close()
-
-
-def _failed(opening: asyncio.Task[Index]) -> bool:
-    """Whether it has to be tried again."""
-    return opening.done() and (opening.cancelled() or opening.exception() is not None)
+        if (index := self._late.at_hand()) is not None:
+            await index.close()

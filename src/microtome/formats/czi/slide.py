@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microtome.caching import Cache
-from microtome.errors import CorruptData, InvalidRequest, LimitExceeded, NotFound, UnsupportedFormat
+from microtome.errors import CorruptData, LimitExceeded, NotFound, UnsupportedFormat
 from microtome.formats.czi import metadata, pixels, segments
 from microtome.formats.czi.mosaic import TILE, Mosaic, Piece, Plane
 from microtome.formats.czi.segments import Attachment, Block, Contained, Source
 from microtome.formats.threads import check_planes
-from microtome.model import AssociatedImage, Channel, EncodedTile, Level, Raster, Size, SlideInfo, TileIndex
+from microtome.model import AssociatedImage, Channel, EncodedTile, Level, Raster, Size, SlideInfo, TileIndex, of_level
 from microtome.pixels import codecs, headers
 from microtome.storage.pinned import PinnedObject
 
@@ -132,13 +132,7 @@ class CziSlide:
 
     async def level(self, number: int) -> Level:
         """See ``formats.base.Slide``."""
-        if not 0 <= number < len(self._info.levels):
-            raise InvalidRequest(
-                f"Level {number} does not exist; the slide has {len(self._info.levels)} levels"
-                f" (0-{len(self._info.levels) - 1})",
-                parameter="level",
-            )
-        return self._info.levels[number]
+        return of_level(self._info.levels, number)
 
     async def read_tile(self, index: TileIndex) -> EncodedTile | Raster:
         """Samples, always: a tile is cut out of blocks of any size. Edge tiles keep their padding."""

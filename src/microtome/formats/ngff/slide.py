@@ -10,14 +10,14 @@ from types import MappingProxyType
 
 import numpy as np
 
-from microtome.errors import CorruptData, InvalidRequest, LimitExceeded, MicrotomeError, NotFound, UnsupportedFormat
+from microtome.errors import CorruptData, LimitExceeded, MicrotomeError, NotFound, UnsupportedFormat
 from microtome.formats.ngff import metadata
 from microtome.formats.ngff.array import ZarrArray, array_v2, array_v3
 from microtome.formats.ngff.chunks import Chunks
 from microtome.formats.ngff.codecs import Samples
 from microtome.formats.ngff.values import Json, mapping, parsed
 from microtome.formats.threads import check_planes
-from microtome.model import Channel, EncodedTile, Level, Raster, Size, SlideInfo, TileIndex
+from microtome.model import Channel, EncodedTile, Level, Raster, Size, SlideInfo, TileIndex, of_level
 from microtome.storage.folder import PinnedFolder
 from microtome.storage.keys import is_key
 from microtome.storage.parallel import together
@@ -88,12 +88,7 @@ class NgffSlide:
 
     async def level(self, number: int) -> Level:
         """See ``formats.base.Slide``."""
-        if not 0 <= number < len(self._images):
-            raise InvalidRequest(
-                f"Level {number} does not exist; the slide has {len(self._images)} levels (0-{len(self._images) - 1})",
-                parameter="level",
-            )
-        return self._images[number].level
+        return of_level(self._images, number).level
 
     async def read_tile(self, index: TileIndex) -> EncodedTile | Raster:
         """All channels of a tile, dtype as stored, edge tiles cut at the level; never written chunks are fill value."""

@@ -14,7 +14,7 @@ from microtome.formats.tiff.decode import MAX_DECODED_BYTES, layout
 from microtome.formats.tiff.directory import FIRST_WINDOW_BYTES, Directory, read_directory, walk
 from microtome.formats.tiff.ifd import FileHeader
 from microtome.formats.tiff.image import Image, StripImage, TiledImage, open_image
-from microtome.model import AssociatedImage, Channel, EncodedTile, Level, Raster, SlideInfo, TileIndex
+from microtome.model import AssociatedImage, Channel, EncodedTile, Level, Raster, SlideInfo, TileIndex, of_level
 from microtome.pixels import codecs
 from microtome.storage.pinned import PinnedObject
 
@@ -168,13 +168,7 @@ class TiffSlide:
     async def _image(self, number: int) -> Image:
         if number == 0 and self._base is not None:
             return self._base
-        images = (await self._whole()).images
-        if not 0 <= number < len(images):
-            raise InvalidRequest(
-                f"Level {number} does not exist; the slide has {len(images)} levels (0-{len(images) - 1})",
-                parameter="level",
-            )
-        return images[number]
+        return of_level((await self._whole()).images, number)
 
 
 async def open_slide(files: PinnedObject, header: FileHeader) -> TiffSlide:

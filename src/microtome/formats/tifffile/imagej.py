@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from microtome.errors import CorruptData, LimitExceeded
+from microtome.errors import LimitExceeded
 from microtome.formats.tifffile import segments
 from microtome.formats.tifffile.omexml import length_um, linear, position, real
 from microtome.formats.tifffile.pyramid import resolution
@@ -37,7 +37,7 @@ def read(source: TiffSource, text: str) -> Stack:
         raise LimitExceeded(f"The stack has {total} planes; at most {MAX_PLANES} are read", limit="planes")
     order = told.get("order", "czt").upper()
     order = order if sorted(order) == ["C", "T", "Z"] else "CZT"
-    shift = _shift(source, page, total)
+    shift = segments.plane_shift(source, page, total, "stack")
     places: dict[Plane, Place] = {}
     for number in range(total):
         at = position(order, lengths, number)
@@ -63,16 +63,6 @@ def _count(text: str | None) -> int:
     except ValueError:
         return 1
     return min(max(value, 1), MAX_PLANES + 1)
-
-
-def _shift(source: TiffSource, page: Any, total: int) -> int:
-    """Bytes from plane to plane of a stack with a single directory, 0 where every plane has its own."""
-    if total == 1 or source.count(2) > 1:
-        return 0
-    plane = page.imagewidth * page.imagelength * page.samplesperpixel * page.dtype.itemsize
-    if not segments.is_bare(page) or int(page.dataoffsets[0]) + total * plane > source.size:
-        raise CorruptData(f"The description of the stack tells of {total} images; the file holds one")
-    return plane
 
 
 def _channels(page: Any, lengths: dict[str, int], order: str, samples: int) -> tuple[Channel, ...]:

@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any, cast
 
-from microtome.errors import CorruptData, LimitExceeded, UnsupportedFormat
+from microtome.errors import LimitExceeded, UnsupportedFormat
 from microtome.formats.tifffile import segments
 from microtome.formats.tifffile.omexml import position
 from microtome.formats.tifffile.pyramid import MAX_LEVELS, is_coarser, spacing_um, sub_levels
@@ -28,7 +28,7 @@ def read(source: TiffSource, text: str) -> Stack:
     total = math.prod(lengths.values())
     if total > MAX_PLANES or lengths["C"] * samples > MAX_CHANNELS:
         raise LimitExceeded(f"The file has {total} planes; at most {MAX_PLANES} are read", limit="planes")
-    shift = _shift(source, page, total)
+    shift = segments.plane_shift(source, page, total, "file")
     places: dict[Plane, Place] = {}
     for number in range(total):
         at = position(order, lengths, number)
@@ -76,16 +76,6 @@ def _axes(text: str, page: Any) -> tuple[str, dict[str, int]]:
     lengths.update(found)
     quickest = [*reversed(names), *(axis for axis in "CZT" if axis not in names)]
     return "".join(quickest), lengths
-
-
-def _shift(source: TiffSource, page: Any, total: int) -> int:
-    """As in ImageJ files: bytes from plane to plane where one directory stands for all."""
-    if total == 1 or source.count(2) > 1:
-        return 0
-    plane = page.imagewidth * page.imagelength * page.samplesperpixel * page.dtype.itemsize
-    if not segments.is_bare(page) or int(page.dataoffsets[0]) + total * plane > source.size:
-        raise CorruptData(f"The description of the file tells of {total} images; the file holds one")
-    return plane
 
 
 def _reduced(source: TiffSource, page: Any) -> list[Planes]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microtome.errors import CorruptData, LimitExceeded, UnsupportedFormat
+from microtome.formats.tifffile.source import TiffSource
 from microtome.model import ColorSpace, Rectangle, Size
 from microtome.pixels import headers
 
@@ -232,3 +233,16 @@ def _check_stream(page: Any, data: bytes) -> None:
         raise CorruptData(f"A tile of {whole.width} x {whole.height} px holds one of {size.width} x {size.height} px")
     if headers.components(data, media_type) > max(4, page.samplesperpixel):
         raise CorruptData("A compressed tile of the file has more components than its image")
+
+
+def plane_shift(source: TiffSource, page: Any, total: int, what: str) -> int:
+    """Bytes from plane to plane where a single directory stands for all ``total``, 0 where every plane has its own.
+
+    ``what`` the description is of, for the message. Raises CorruptData when the planes are not in the file.
+    """
+    if total == 1 or source.count(2) > 1:
+        return 0
+    plane = page.imagewidth * page.imagelength * page.samplesperpixel * page.dtype.itemsize
+    if not is_bare(page) or int(page.dataoffsets[0]) + total * plane > source.size:
+        raise CorruptData(f"The description of the {what} tells of {total} images; the file holds one")
+    return plane

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from microtome.errors import Conflict, InvalidRequest, NotFound
+from microtome.errors import Conflict, NotFound
 from microtome.formats.threads import check_planes
 from microtome.formats.vector.facts import zooms_of
-from microtome.model import EncodedTile, Level, SlideInfo, TileIndex
+from microtome.model import EncodedTile, Level, SlideInfo, TileIndex, of_level
 
 
 class Tiles(Protocol):
@@ -43,13 +43,7 @@ class VectorSlide:
 
     async def level(self, number: int) -> Level:
         """One level. Raises InvalidRequest(parameter="level")."""
-        if not 0 <= number < len(self._info.levels):
-            raise InvalidRequest(
-                f"Level {number} does not exist; the slide has {len(self._info.levels)} levels"
-                f" (0-{len(self._info.levels) - 1})",
-                parameter="level",
-            )
-        return self._info.levels[number]
+        return of_level(self._info.levels, number)
 
     async def read_tile(self, index: TileIndex) -> EncodedTile:
         """The stored tile. Raises NotFound(what="tile") for one that is not there."""

@@ -16,7 +16,7 @@ from microtome.formats.threads import check_planes
 from microtome.formats.wsidicom import frames, optical
 from microtome.formats.wsidicom.blocking import called, guarded
 from microtome.formats.wsidicom.instances import Instance, Tiling, read_instance
-from microtome.model import AssociatedImage, Channel, EncodedTile, Level, Raster, Size, SlideInfo, TileIndex
+from microtome.model import AssociatedImage, Channel, EncodedTile, Level, Raster, Size, SlideInfo, TileIndex, of_level
 from microtome.pixels.codecs import MAX_PIXELS
 from microtome.storage.folder import PinnedFolder
 from microtome.storage.pinned import PinnedObject
@@ -188,12 +188,7 @@ class DicomSlide:
         )
 
     def _layer(self, number: int) -> _Layer:
-        if not 0 <= number < len(self._layers):
-            raise InvalidRequest(
-                f"Level {number} does not exist; the slide has {len(self._layers)} levels (0-{len(self._layers) - 1})",
-                parameter="level",
-            )
-        return self._layers[number]
+        return of_level(self._layers, number)
 
     async def _loaded(self, tiling: Tiling) -> None:
         if tiling.loaded:
