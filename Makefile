@@ -14,7 +14,7 @@ BIN = $(VENV)/bin
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve demo test check lint format bench wheel lock clean
+.PHONY: help install serve scene demo test check lint format bench wheel lock clean
 
 help: ## List these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 17
@@ -24,6 +24,11 @@ install: ## Make the environment (.venv) with the locked packages, if it is not 
 
 serve: install ## Serve slides at http://localhost:3000/ (DATA=path-or-url, PORT=, HOST=); a demo slide without DATA
 	@exec $(BIN)/microtome serve $(if $(DATA),"$(DATA)") --host $(HOST) --port $(PORT) $(ARGS)
+
+scene: ## Serve a Slicer scene with sample data at http://localhost:3000/scene (DATA=, PORT=, HOST=)
+	@scripts/install.sh --scene --into $(VENV)
+	@scripts/install_scene_tools.sh
+	@exec $(BIN)/microtome serve $(if $(DATA),"$(DATA)") --scene --host $(HOST) --port $(PORT) $(ARGS)
 
 demo: install ## Paint a slide for demonstration into this folder
 	@$(BIN)/microtome demo $(ARGS)

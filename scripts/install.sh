@@ -1,9 +1,10 @@
 #!/bin/sh
 # Install microtome from this folder into a virtual environment, with the exact packages of requirements/*.txt.
 #
-#   scripts/install.sh [--test] [--copy] [--into FOLDER]
+#   scripts/install.sh [--scene] [--test] [--copy] [--into FOLDER]
 #
-#   --test     what the tests need, too
+#   --scene    what a Slicer scene needs, too (VTK: 0.9 GB)
+#   --test     what the tests need, too, the scene included
 #   --copy     a copy that does without this folder afterwards, instead of a link to it
 #   --into     the folder of the environment (default: .venv)
 #
@@ -15,10 +16,11 @@ cd "$(dirname "$0")/.."
 main=serve link=--editable venv=.venv
 while [ $# -gt 0 ]; do
     case $1 in
+    --scene) [ $main = test ] || main=scene ;;
     --test) main=test ;;
     --copy) link= ;;
     --into) venv=${2:?--into needs a folder} && shift ;;
-    *) echo "usage: scripts/install.sh [--test] [--copy] [--into FOLDER]" >&2 && exit 2 ;;
+    *) echo "usage: scripts/install.sh [--scene] [--test] [--copy] [--into FOLDER]" >&2 && exit 2 ;;
     esac
     shift
 done
@@ -74,8 +76,8 @@ stamp=$venv/.microtome-installed
 state=$(fingerprint)
 if [ -f "$stamp" ] && "$venv/bin/python" -c '' 2>/dev/null; then
     read -r was_state was_main <"$stamp" || true
-    # The tests' packages include those of the server, and an environment that holds them keeps them.
-    [ "$was_main" != test ] || main=test
+    # An environment that holds more than is asked for keeps it.
+    case $was_main-$main in test-* | scene-serve) main=$was_main ;; esac
     if [ "$was_state $was_main" = "$state $main" ]; then exit 0; fi
 fi
 
@@ -99,7 +101,7 @@ set -- --quiet --disable-pip-version-check --no-input
 # Nothing is fetched by pip here; the build hook asks npm for the pages' packages unless they are in place.
 "$venv/bin/python" -m pip install "$@" --no-deps --no-index --no-build-isolation --force-reinstall $link .
 # A copy is there to run; Node was there to build it.
-if [ -z "$link" ] && [ "$node" ] && [ "$main" = serve ]; then
+if [ -z "$link" ] && [ "$node" ] && [ "$main" != test ]; then
     # shellcheck disable=SC2086
     "$venv/bin/python" -m pip uninstall --quiet --yes $node
 fi

@@ -49,6 +49,8 @@ if [ "$missing" ]; then
     fi
 fi
 
+scripts/install_scene_tools.sh
+
 # The S3 server is built by Go, which comes from PyPI where the machine has none. tests/e2e/s3server.py knows which
 # version it is and where it belongs.
 if ! command -v versitygw >/dev/null && [ ! -x .cache/bin/versitygw ]; then

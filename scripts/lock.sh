@@ -22,8 +22,9 @@ lock() {
 
 mkdir -p requirements
 # The largest set first: what it decides binds the others, so that tests run on the versions that are served.
-lock test pyproject.toml --group test "$@"
+lock test pyproject.toml --group test --extra scene "$@"
 lock serve pyproject.toml --constraint requirements/test.txt "$@"
+lock scene pyproject.toml --extra scene --constraint requirements/test.txt "$@"
 for group in build node go; do
     lock "$group" --group "$group" --constraint requirements/test.txt "$@"
 done

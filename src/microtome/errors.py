@@ -20,6 +20,9 @@ id the client used. Keep the cause with ``raise ... from``. Status numbers live 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, cast
+
 
 class MicrotomeError(Exception):
     """Base of every error microtome raises on purpose."""
@@ -124,3 +127,39 @@ class Busy(MicrotomeError):
     def __init__(self, message: str, *, retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+def as_message(error: MicrotomeError) -> dict[str, Any]:
+    """An error as plain values, for another process."""
+    fields = {k: v for k, v in vars(error).items() if k != "message" and isinstance(v, str | int | bool | None)}
+    return {"error": type(error).__name__, "message": error.message, "fields": fields}
+
+
+def from_message(message: Mapping[str, Any]) -> MicrotomeError:
+    """The error that ``as_message`` wrote; CorruptData for one that is not known. The other side is not trusted."""
+    text, fields = str(message.get("message", ""))[:2000], cast("Mapping[str, Any]", message.get("fields") or {})
+    match message.get("error"):
+        case "NotFound":
+            return NotFound(str(fields.get("what")), str(fields.get("name")), text)
+        case "InvalidRequest":
+            return InvalidRequest(text, parameter=str(fields.get("parameter")))
+        case "LimitExceeded":
+            value = fields.get("value")
+            return LimitExceeded(text, limit=str(fields.get("limit")), value=value if isinstance(value, int) else None)
+        case "UnsupportedFormat":
+            return UnsupportedFormat(text, feature=str(fields.get("feature")))
+        case "Conflict":
+            return Conflict(text)
+        case "Forbidden":
+            return Forbidden(text)
+        case "StorageUnavailable":
+            return StorageUnavailable(
+                text,
+                timed_out=bool(fields.get("timed_out")),
+                unreachable=bool(fields.get("unreachable")),
+                permanent=bool(fields.get("permanent")),
+            )
+        case "Busy":
+            return Busy(text)
+        case _:
+            return CorruptData(text)

@@ -312,9 +312,9 @@ def test_every_error_of_a_reader_survives_the_way() -> None:
         errors.LimitExceeded("a", limit="b", value=3), errors.UnsupportedFormat("a", feature="b"), errors.Conflict("a"),
         errors.StorageUnavailable("a", unreachable=True), errors.Busy("a"),
     ):  # fmt: skip
-        back = wire.to_error(wire.from_error(error))
+        back = errors.from_message(errors.as_message(error))
         assert type(back) is type(error)
         assert back.message == error.message
         for name in ("feature", "limit", "value", "parameter", "unreachable", "what", "name"):
             assert getattr(back, name, None) == getattr(error, name, None)
-    assert type(wire.to_error({"error": "SystemExit", "message": "x"})) is CorruptData
+    assert type(errors.from_message({"error": "SystemExit", "message": "x"})) is CorruptData

@@ -21,15 +21,13 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Any
 
-from microtome.errors import Conflict, CorruptData, MicrotomeError, NotFound
+from microtome.errors import Conflict, CorruptData, MicrotomeError, NotFound, as_message, from_message
 from microtome.formats.base import Configurable, FolderFormat, Format, FormatOptions, Suffixed
 from microtome.formats.isolated_wire import (
     Line,
     Message,
-    from_error,
     from_object,
     from_options,
-    to_error,
     to_info,
     to_tile,
 )
@@ -398,7 +396,7 @@ class _Child:
                 if answer is None or answer.done():
                     continue
                 if "error" in message:
-                    answer.set_exception(to_error(message))
+                    answer.set_exception(from_message(message))
                 else:
                     answer.set_result((message, payload))
         except (OSError, EOFError):
@@ -419,9 +417,9 @@ class _Child:
         try:
             answer, payload = await self._asked(message)
         except MicrotomeError as error:
-            answer = from_error(error)
+            answer = as_message(error)
         except (ValueError, TypeError, KeyError, AttributeError):
-            answer = from_error(CorruptData("The reader asked for something that makes no sense"))
+            answer = as_message(CorruptData("The reader asked for something that makes no sense"))
         self._heard = asyncio.get_running_loop().time()
         try:
             await self._line.send({**answer, "answer": message["ask"]}, payload)

@@ -13,15 +13,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from microtome.errors import Conflict, CorruptData, MicrotomeError
+from microtome.errors import Conflict, CorruptData, MicrotomeError, as_message, from_message
 from microtome.formats.base import Configurable, Serving, Slide
 from microtome.formats.isolated_wire import (
     Line,
     Message,
-    from_error,
     from_info,
     from_tile,
-    to_error,
     to_object,
     to_options,
 )
@@ -58,7 +56,7 @@ class _Parent:
         if future is None or future.done():
             return
         if "error" in message:
-            future.set_exception(to_error(message))
+            future.set_exception(from_message(message))
         else:
             future.set_result((message, payload))
 
@@ -161,9 +159,9 @@ class _Reader:
         try:
             answer, payload = await self._called(message)
         except MicrotomeError as error:
-            answer = from_error(error)
+            answer = as_message(error)
         except Exception as error:  # noqa: BLE001 - libraries raise whatever they like
-            answer = from_error(CorruptData(f"The slide cannot be read: {reason(error)}"))
+            answer = as_message(CorruptData(f"The slide cannot be read: {reason(error)}"))
         await self._line.send({**answer, "reply": message["call"]}, payload)
 
     async def _called(self, message: Message) -> tuple[Message, bytes]:

@@ -16,17 +16,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from microtome.errors import (
-    Busy,
-    Conflict,
-    CorruptData,
-    InvalidRequest,
-    LimitExceeded,
-    MicrotomeError,
-    NotFound,
-    StorageUnavailable,
-    UnsupportedFormat,
-)
 from microtome.formats.base import FormatOptions
 from microtome.model import AssociatedImage, Channel, EncodedTile, Level, Raster, Size, SlideInfo
 from microtome.storage.base import ObjectInfo
@@ -64,40 +53,6 @@ class Line:
     def close(self) -> None:
         """Hang up."""
         self._writer.close()
-
-
-def from_error(error: MicrotomeError) -> Message:
-    """An error as a message."""
-    fields = {k: v for k, v in vars(error).items() if k != "message" and isinstance(v, str | int | bool | None)}
-    return {"error": type(error).__name__, "message": error.message, "fields": fields}
-
-
-def to_error(message: Message) -> MicrotomeError:
-    """The error in a message; CorruptData for one that is not known."""
-    text, fields = str(message.get("message", ""))[:2000], cast("Message", message.get("fields") or {})
-    match message.get("error"):
-        case "NotFound":
-            return NotFound(str(fields.get("what")), str(fields.get("name")))
-        case "InvalidRequest":
-            return InvalidRequest(text, parameter=str(fields.get("parameter")))
-        case "LimitExceeded":
-            value = fields.get("value")
-            return LimitExceeded(text, limit=str(fields.get("limit")), value=value if isinstance(value, int) else None)
-        case "UnsupportedFormat":
-            return UnsupportedFormat(text, feature=str(fields.get("feature")))
-        case "Conflict":
-            return Conflict(text)
-        case "StorageUnavailable":
-            return StorageUnavailable(
-                text,
-                timed_out=bool(fields.get("timed_out")),
-                unreachable=bool(fields.get("unreachable")),
-                permanent=bool(fields.get("permanent")),
-            )
-        case "Busy":
-            return Busy(text)
-        case _:
-            return CorruptData(text)
 
 
 def from_options(options: FormatOptions) -> Message:

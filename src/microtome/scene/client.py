@@ -1,0 +1,141 @@
+"""The server's side: asks the process of the scene, however it comes to be there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from microtome.errors import Busy, StorageUnavailable, from_message
+from microtome.scene import wire
+from microtome.scene.calls.base import Call, answer_type
+
+R = TypeVar("R")
+CONNECT_SECONDS = 0.05
+
+
+class Connection:
+    """One connection to the process; any number of questions at once."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._waiting: dict[int, asyncio.Queue[wire.Reply | None]] = {}
+        self._last = 0
+        self._listening = asyncio.ensure_future(self._listen())
+
+    @property
+    def dead(self) -> bool:
+        """Whether the other side has gone."""
+        return self._listening.done()
+
+    @asynccontextmanager
+    async def asked(self, call: Call[Any]) -> AsyncGenerator[Callable[[], Any]]:
+        """Send a question; inside, each call of the yielded function awaits its next ``wire.Reply`` or None."""
+        if self.dead:
+            raise ConnectionError
+        self._last += 1
+        number = self._last
+        replies = self._waiting[number] = asyncio.Queue()
+        try:
+            wire.send(self._writer, wire.Request(number, type(call).__name__, wire.packed(call)))
+            await self._writer.drain()
+            yield replies.get
+        finally:
+            del self._waiting[number]
+
+    async def _listen(self) -> None:
+        try:
+            while True:
+                reply = await wire.read_reply(self._reader)
+                if (queue := self._waiting.get(reply.number)) is not None:
+                    queue.put_nowait(reply)
+        except (EOFError, OSError, ValueError):
+            pass
+        finally:
+            for queue in self._waiting.values():
+                queue.put_nowait(None)
+            self._writer.close()
+
+    async def close(self) -> None:
+        """Hang up."""
+        self._listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._listening
+
+
+class SceneClient:
+    """Asks the scene that listens at ``path``.
+
+    ``present`` is awaited before connecting: it sees to it that a process is there. ``seconds``: the longest wait for
+    an answer, after which ``hung`` is told so that the process can be ended.
+    """
+
+    def __init__(
+        self, path: Path, present: Callable[[], Any], hung: Callable[[], Any], *, seconds: float = 120.0
+    ) -> None:
+        self._path = path
+        self._present = present
+        self._hung = hung
+        self._seconds = seconds
+        self._connection: Connection | None = None
+        self._connecting = asyncio.Lock()
+
+    async def ask(self, call: Call[R], *, seconds: float | None = None) -> R:
+        """The answer. Raises what the scene raised, StorageUnavailable when it died over it, Busy when it is away."""
+        connection = await self._connected()
+        try:
+            async with connection.asked(call) as reply, asyncio.timeout(seconds or self._seconds):
+                return _value(await reply(), answer_type(type(call)))
+        except TimeoutError as error:
+            await self._hung()
+            raise StorageUnavailable("The scene did not answer in time and is started again", timed_out=True) from error
+        except ConnectionError as error:
+            raise _gone() from error
+
+    async def follow(self, call: Call[R]) -> AsyncIterator[R]:
+        """The answers to a question that has many, until the caller leaves. Raises as ``ask``."""
+        connection = await self._connected()
+        try:
+            async with connection.asked(call) as reply:
+                while True:
+                    found: wire.Reply | None = await reply()
+                    if found is not None and not found.more and found.error is None:
+                        return
+                    yield _value(found, answer_type(type(call)))
+        except ConnectionError as error:
+            raise _gone() from error
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _connected(self) -> Connection:
+        async with self._connecting:
+            if self._connection is None or self._connection.dead:
+                await self._present()
+                try:
+                    self._connection = Connection(*await asyncio.open_unix_connection(self._path, limit=1 << 22))
+                except OSError as error:
+                    raise Busy("The scene is being started; try again in a moment") from error
+            return self._connection
+
+
+def _value(reply: wire.Reply | None, kind: type[R]) -> R:
+    if reply is None:
+        raise _gone()
+    if reply.error is not None:
+        raise from_message(reply.error)
+    return msgspec.msgpack.decode(reply.body, type=kind)
+
+
+def _gone() -> StorageUnavailable:
+    return StorageUnavailable(
+        "The process of the scene ended over this; a new one is started. What was in the scene and not saved is lost",
+        unreachable=True,
+    )

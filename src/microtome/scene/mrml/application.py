@@ -1,0 +1,125 @@
+"""The scene with the logics that keep it alive: what 3D Slicer is without its windows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from microtome.scene.keeper import SceneOptions
+from microtome.scene.mrml.library import slicer, vtk
+
+SLICE_VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
+"""Slice views by name, each with the orientation it begins with."""
+_VIEW_COLORS = {"Red": (0.952, 0.290, 0.200), "Yellow": (0.929, 0.835, 0.298), "Green": (0.431, 0.690, 0.294)}
+_LOGICS = {
+    "Colors": "vtkSlicerColorLogic",
+    "Volumes": "vtkSlicerVolumesLogic",
+    "VolumeRendering": "vtkSlicerVolumeRenderingLogic",
+    "CropVolume": "vtkSlicerCropVolumeLogic",
+    "Markups": "vtkSlicerMarkupsLogic",
+    "Models": "vtkSlicerModelsLogic",
+    "Segmentations": "vtkSlicerSegmentationsModuleLogic",
+    "SubjectHierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
+    "Transforms": "vtkSlicerTransformLogic",
+    "Tables": "vtkSlicerTablesLogic",
+    "Texts": "vtkSlicerTextsLogic",
+    "Sequences": "vtkSlicerSequencesLogic",
+    "Annotations": "vtkSlicerAnnotationModuleLogic",
+    "Cameras": "vtkSlicerCamerasModuleLogic",
+    "Units": "vtkSlicerUnitsLogic",
+    "Data": "vtkSlicerDataModuleLogic",
+}
+
+
+class Application:
+    """One scene and its logics. Made and used by one thread; ``stop`` may be called from it to end the process.
+
+    ``revision`` grows with every change of the scene.
+    """
+
+    def __init__(self, options: SceneOptions, *, stop: Callable[[], None] = lambda: None) -> None:
+        self.options = options
+        self.stop = stop
+        self.folder = Path(options.folder)
+        self.started = time.time()
+        self.restored = False
+        self.revision = 0
+        self.scene: Any = slicer.vtkMRMLScene()
+        self.logic: Any = slicer.vtkSlicerApplicationLogic()
+        self.logics: dict[str, Any] = {}
+        self.slice_logics: dict[str, Any] = {}
+        self._observers: list[int] = []
+        self._set_up()
+
+    def close(self) -> None:
+        """Let go of the scene."""
+        for tag in self._observers:
+            self.scene.RemoveObserver(tag)
+        self.slice_logics.clear()
+
+    def _set_up(self) -> None:
+        scene, logic = self.scene, self.logic
+        crosshair = slicer.vtkMRMLCrosshairNode()
+        crosshair.SetCrosshairName("default")
+        scene.AddNode(crosshair)
+        logic.SetMRMLScene(scene)
+        logic.GetColorLogic().SetMRMLScene(scene)
+        logic.SetSliceLogics(vtk.vtkCollection())
+        logic.SetViewLogics(vtk.vtkCollection())
+        logic.SetTemporaryPath(str(self.folder))
+        slicer.vtkMRMLThreeDViewDisplayableManagerFactory.GetInstance().SetMRMLApplicationLogic(logic)
+        slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance().SetMRMLApplicationLogic(logic)
+        for name, class_name in _LOGICS.items():
+            self._add_logic(name, getattr(slicer, class_name)())
+        patient_right_is_screen_left = True
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, patient_right_is_screen_left)
+        for name, orientation in SLICE_VIEWS.items():
+            self._add_slice_view(name, orientation)
+        view = slicer.vtkMRMLViewNode()
+        view.SetName("View1")
+        view.SetLayoutName("1")
+        view.SetLayoutLabel("1")
+        view.SetSingletonTag("1")
+        scene.AddNode(view)
+        scene.AddNewNodeByClass("vtkMRMLCameraNode", "Default Scene Camera").SetLayoutName(view.GetLayoutName())
+        for event in (
+            slicer.vtkMRMLScene.NodeAddedEvent,
+            slicer.vtkMRMLScene.NodeRemovedEvent,
+            slicer.vtkMRMLScene.EndCloseEvent,
+        ):
+            self._observers.append(scene.AddObserver(event, self._changed))
+        self._publish()
+
+    def _add_logic(self, name: str, logic: Any) -> None:
+        """Register with the application logic: without it volumes get no lookup table and the log floods."""
+        logic.SetMRMLApplicationLogic(self.logic)
+        logic.SetMRMLScene(self.scene)
+        self.logic.SetModuleLogic(name, logic)
+        self.logics[name] = logic
+
+    def _add_slice_view(self, name: str, orientation: str) -> None:
+        node = self.scene.CreateNodeByClass("vtkMRMLSliceNode")  # with the presets of orientation
+        node.UnRegister(None)
+        node.SetName(name)
+        node.SetLayoutName(name)
+        node.SetLayoutLabel(name[0])
+        node.SetLayoutColor(*_VIEW_COLORS[name])
+        node.SetSingletonTag(name)
+        self.scene.AddNode(node)
+        node.SetOrientation(orientation)
+        node.SetDimensions(512, 512, 1)
+        logic = slicer.vtkMRMLSliceLogic()
+        logic.SetMRMLApplicationLogic(self.logic)
+        logic.SetMRMLScene(self.scene)
+        self.logic.GetSliceLogics().AddItem(logic)
+        logic.SetSliceNode(node)
+        self.slice_logics[name] = logic
+
+    def _publish(self) -> None:
+        """``slicer.mrmlScene`` and ``slicer.util`` for scripts."""
+        slicer.mrmlScene = self.scene
+
+    def _changed(self, *_: object) -> None:
+        self.revision += 1

@@ -1,0 +1,10 @@
+"""The libraries themselves. They come without types, so all of theirs is ``Any``; what we make of it is typed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+slicer: Any = import_module("slicer")
+"""Kitware's slicer-core: MRML nodes, logics and ``slicer.util``."""
+vtk: Any = import_module("vtkmodules.vtkCommonCore")
