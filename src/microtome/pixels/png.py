@@ -12,15 +12,18 @@ from microtome.pixels.bands import bands
 from microtome.pixels.deflate import crc32, deflate, deflated
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GRAY, _RGB = 0, 2
+_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+"""Of so many channels (§11.2.2): gray, gray with alpha, RGB, RGB with alpha."""
 _UP = 2
 
 
 def encode(array: NDArray[np.uint8] | NDArray[np.uint16], profile: bytes | None = None) -> bytes:
-    """(height, width, 1 or 3) of 8 or 16 bits as a PNG of the same depth; ``profile`` is embedded (§11.3.3.3)."""
+    """(height, width, 1 to 4) of 8 or 16 bits as a PNG of the same depth; ``profile`` is embedded (§11.3.3.3).
+
+    Two channels are gray and alpha, four RGB and alpha (not premultiplied).
+    """
     height, width, channels = (int(side) for side in array.shape)
-    color = _GRAY if channels == 1 else _RGB
-    header = struct.pack(">IIBBBBB", width, height, 8 * array.dtype.itemsize, color, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8 * array.dtype.itemsize, _COLOR_TYPES[channels], 0, 0, 0)
     parts = [_SIGNATURE, *_chunk(b"IHDR", header)]
     if profile is not None:
         parts += _chunk(b"iCCP", b"ICC profile\0\0" + deflate(np.frombuffer(profile, np.uint8)))

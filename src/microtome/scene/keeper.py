@@ -147,8 +147,9 @@ class SceneKeeper:
 
 
 def _environment() -> dict[str, str]:
-    """VTK looks for a display otherwise, and crashes without one."""
+    """VTK looks for a display otherwise, and crashes without one; for matrices of 4 x 4 threads only burn time."""
     return {
+        "OPENBLAS_NUM_THREADS": "1",
         "VTK_DEFAULT_OPENGL_WINDOW": "vtkEGLRenderWindow",
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }

@@ -50,6 +50,8 @@ class Application:
         self.logic: Any = slicer.vtkSlicerApplicationLogic()
         self.logics: dict[str, Any] = {}
         self.slice_logics: dict[str, Any] = {}
+        self.windows: dict[str, Any] = {}
+        """The windows of 3D views by layout name, made when they are first drawn (``threed.view``)."""
         self._observers: list[int] = []
         self._set_up()
 
@@ -57,6 +59,8 @@ class Application:
         """Let go of the scene."""
         for tag in self._observers:
             self.scene.RemoveObserver(tag)
+        for window in self.windows.values():
+            window.close()
         self.slice_logics.clear()
 
     def _set_up(self) -> None:

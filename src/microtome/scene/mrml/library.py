@@ -8,3 +8,7 @@ from typing import Any
 slicer: Any = import_module("slicer")
 """Kitware's slicer-core: MRML nodes, logics and ``slicer.util``."""
 vtk: Any = import_module("vtkmodules.vtkCommonCore")
+vtk_math: Any = import_module("vtkmodules.vtkCommonMath")
+vtk_transforms: Any = import_module("vtkmodules.vtkCommonTransforms")
+numpy_support: Any = import_module("vtkmodules.util.numpy_support")
+vtk_data: Any = import_module("vtkmodules.vtkCommonDataModel")

@@ -1,0 +1,1 @@
+"""Files into the scene and out of it."""

@@ -1,0 +1,152 @@
+"""What is looked at before a file is given to MRML's own readers, which believe what headers tell.
+
+Counts in a header may not be larger than the file can hold: memory is taken for them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from pathlib import Path
+
+import orjson
+
+from microtome.errors import CorruptData, UnsupportedFormat
+from microtome.scene.images import Limits, check_image, describe
+from microtome.scene.places import ending_of
+
+MAX_TEXT = 64 << 20
+MAX_MESH = 2 << 30
+MAX_COLORS = 1 << 20
+_LEGACY = re.compile(
+    rb"^(?:POINTS|VERTICES|LINES|POLYGONS|TRIANGLE_STRIPS|CELLS|CELL_TYPES|POINT_DATA|CELL_DATA|DIMENSIONS|FIELD"
+    rb"|OFFSETS|CONNECTIVITY|LOOKUP_TABLE|[XYZ]_COORDINATES)[ \t]+([^\r\n]{1,200})",
+    re.MULTILINE,
+)
+_ARRAY = re.compile(rb"^[A-Za-z_][^ \r\n]{0,80}[ \t]+([0-9]+)[ \t]+([0-9]+)[ \t]+[a-z_]{3,20}[ \t]*\r?$", re.MULTILINE)
+_ELEMENT = re.compile(rb"^element[ \t]+\S+[ \t]+(-?[0-9]+)", re.MULTILINE)
+_COUNT = re.compile(rb"(?:NumberOf[A-Za-z]+|offset|Extent|Dimensions)\s*=\s*[\"']([^\"']*)[\"']")
+_NUMBER = re.compile(rb"-?[0-9]+")
+_MESHES = {".vtk", ".vtp", ".vtu", ".stl", ".ply", ".obj", ".glb", ".gltf"}
+_DEFLATED = 1100
+
+
+def check_mesh(path: Path) -> None:
+    """Raises CorruptData, UnsupportedFormat."""
+    size = path.stat().st_size
+    if size > MAX_MESH:
+        raise UnsupportedFormat("Meshes of more than 2 GiB are not read", feature="mesh")
+    match ending_of(path.name):
+        case ".vtk":
+            data = path.read_bytes()
+            counts = [number for found in _LEGACY.finditer(data) for number in _integers(found[1])]
+            arrays = [int(found[1]) * int(found[2]) for found in _ARRAY.finditer(data)]
+            _promised(max([0, *counts, *arrays]), size)
+            if any(number < 0 for number in counts):
+                raise CorruptData("The mesh tells a negative count")
+        case ".stl":
+            _check_stl(path, size)
+        case ".ply":
+            with path.open("rb") as file:
+                head = file.read(1 << 16)
+            _promised(max([0, *(abs(int(found[1])) for found in _ELEMENT.finditer(head))]), size)
+        case ".vtp" | ".vtu":
+            data = path.read_bytes()
+            _check_xml(data)
+            counts = [number for found in _COUNT.finditer(data) for number in _integers(found[1])]
+            _promised(max([0, *counts]), size * _DEFLATED)
+        case ending if ending not in _MESHES:
+            raise UnsupportedFormat(f"Models are read from {', '.join(sorted(_MESHES))}", feature="mesh")
+        case _:
+            return
+
+
+def _check_stl(path: Path, size: int) -> None:
+    with path.open("rb") as file:
+        head = file.read(84)
+    if len(head) < 15:
+        raise CorruptData("The mesh is cut off")
+    if head[:5].lower() != b"solid" or (len(head) == 84 and b"\0" in head):
+        (count,) = struct.unpack_from("<I", head.ljust(84, b"\0"), 80)
+        if 84 + 50 * count > size:
+            raise CorruptData(f"The mesh promises {count} triangles and the file has {size} bytes")
+
+
+def _promised(count: int, size: int) -> None:
+    if count > size:
+        raise CorruptData(f"The mesh promises {count} numbers and the file has room for {size} at most")
+
+
+def _integers(text: bytes) -> list[int]:
+    return [int(number[:20]) for number in _NUMBER.findall(text)]
+
+
+def _check_xml(data: bytes) -> None:
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise CorruptData("XML with entities is not read")
+
+
+def check_json(path: Path) -> None:
+    """JSON that is JSON and not deep, or text of a bearable size. Raises CorruptData, UnsupportedFormat."""
+    check_table(path)
+    if path.suffix.lower() == ".json":
+        try:
+            orjson.loads(path.read_bytes())
+        except ValueError as error:
+            raise CorruptData(f"Failed to load node from file: {path.name}. It is no JSON") from error
+
+
+def check_table(path: Path) -> None:
+    """Raises UnsupportedFormat for more than 64 MiB, CorruptData for colours without end."""
+    if path.stat().st_size > MAX_TEXT:
+        raise UnsupportedFormat("Files of text of more than 64 MiB are not read", feature="text")
+    if ending_of(path.name) in {".ctbl", ".cxml"}:
+        for line in path.read_bytes().splitlines():
+            first = line.split(maxsplit=1)[:1]
+            if first and _NUMBER.fullmatch(first[0]) and not 0 <= int(first[0][:20]) < MAX_COLORS:
+                raise CorruptData(f"The colour table numbers its colours up to {int(first[0][:20])}")
+
+
+def check_segmentation(path: Path, limits: Limits) -> None:
+    """Raises CorruptData, UnsupportedFormat, LimitExceeded."""
+    if describe(path):
+        check_image(path, limits)
+    elif ending_of(path.name) in _MESHES:
+        check_mesh(path)
+    else:
+        raise UnsupportedFormat("Segmentations are read from labelmaps (.seg.nrrd, .nrrd, .nii.gz, .mha) and meshes")
+
+
+def check_transform(path: Path, limits: Limits) -> None:
+    """Raises CorruptData, UnsupportedFormat, LimitExceeded."""
+    if describe(path):
+        check_image(path, limits)
+        return
+    if path.stat().st_size > MAX_TEXT * 8:
+        raise UnsupportedFormat("Transforms of more than 512 MiB are not read", feature="transform")
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head == b"\x89HDF\r\n\x1a\n":
+        return
+    check_table(path)
+    if b"Transform:" not in path.read_bytes()[:4096]:
+        raise CorruptData(f"Failed to load node from file: {path.name}. It is no transform")
+    _check_grids(path.read_text("latin-1"))
+
+
+def _check_grids(text: str) -> None:
+    """Sizes of grids stand in FixedParameters, and memory is taken for them (ITK's BSplineTransform)."""
+    for part in text.split("Transform:")[1:]:
+        kind, _, rest = part.partition("\n")
+        if "BSpline" not in kind and "Displacement" not in kind:
+            continue
+        given = dict(line.split(":", 1) for line in rest.splitlines() if ":" in line)
+        parameters = len(given.get("Parameters", "").split())
+        try:
+            sizes = [float(word) for word in given.get("FixedParameters", "").split()[:3]]
+        except ValueError as error:
+            raise CorruptData("The transform tells sizes that are no numbers") from error
+        count = 3 * math.prod(sizes)
+        if not sizes or min(sizes) < 1 or count > parameters:
+            raise CorruptData(f"The transform promises {count:.0f} parameters and has {parameters}")

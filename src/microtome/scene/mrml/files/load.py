@@ -1,0 +1,92 @@
+"""Reads files into the scene."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from microtome.errors import InvalidRequest, StorageUnavailable
+from microtome.scene import places
+from microtome.scene.calls.files import FILE_TYPES, Loaded, LoadFile
+from microtome.scene.mrml.application import Application
+from microtome.scene.mrml.files.bundle import read_scene
+from microtome.scene.mrml.files.dicom import read_dicom
+from microtome.scene.mrml.files.readers import READERS, Reader, wanted
+from microtome.telemetry import logger
+
+_READERS: dict[str, Reader] = {**READERS, "DicomFile": read_dicom, "SceneFile": read_scene}
+_BY_ENDING = {
+    ".seg.nrrd": "SegmentationFile",
+    ".seg.nhdr": "SegmentationFile",
+    ".seq.nrrd": "SequenceFile",
+    ".mrk.json": "MarkupsFile",
+    ".vp.json": "TransferFunctionFile",
+    ".json": "MarkupsFile",
+    ".fcsv": "MarkupsFile",
+    ".acsv": "MarkupsFile",
+    ".vp": "TransferFunctionFile",
+    ".ctbl": "ColorTableFile",
+    ".csv": "TableFile",
+    ".tsv": "TableFile",
+    ".tfm": "TransformFile",
+    ".h5": "TransformFile",
+    ".mat": "TransformFile",
+    ".mrml": "SceneFile",
+    ".mrb": "SceneFile",
+    ".dcm": "DicomFile",
+    **dict.fromkeys((".vtk", ".vtp", ".vtu", ".stl", ".ply", ".obj", ".glb", ".gltf"), "ModelFile"),
+    **dict.fromkeys((".nrrd", ".nhdr", ".nii", ".nii.gz", ".hdr", ".hdr.gz", ".mha", ".mhd"), "VolumeFile"),
+}
+
+
+def load_file(application: Application, call: LoadFile) -> Loaded:
+    """Read a file of a type that is known."""
+    path = places.existing(call.path, [*application.options.roots, application.folder])
+    file_type = call.file_type or type_of(path)
+    reader = _READERS.get(file_type)
+    if reader is None:
+        raise InvalidRequest(
+            f"No file type is called {file_type[:50]}. There are: {', '.join(FILE_TYPES)}", parameter="filetype"
+        )
+    if path.is_dir() and file_type not in {"DicomFile", "VolumeFile"}:
+        raise InvalidRequest("This is the name of a folder", parameter="path")
+    file = wanted(application, path, call.name, call.properties)
+    try:
+        nodes = (read_dicom if path.is_dir() else reader)(application, file)
+    except OSError as error:
+        logger.warning("a file could not be read: %s", error)
+        raise StorageUnavailable(f"{path.name} cannot be read", permanent=True) from error
+    if application.folder in path.parents:
+        _forget(application, nodes)
+    return Loaded([node.GetID() for node in nodes], file.messages)
+
+
+def type_of(path: Path) -> str:
+    """The type that a name tells. Raises InvalidRequest."""
+    if path.is_dir():
+        return "DicomFile"
+    found = _BY_ENDING.get(places.ending_of(path.name))
+    if found is None:
+        raise InvalidRequest(f"The name of {path.name[:100]} does not tell its type; give one", parameter="filetype")
+    return found
+
+
+def reload(application: Application, node: Any) -> bool:
+    """Read a node again from its file, with the same care; False for one that came from none.
+
+    Raises as ``load_file``.
+    """
+    storage = node.GetStorageNode() if node.IsA("vtkMRMLStorableNode") else None
+    if storage is None or not storage.GetFileName():
+        return False
+    path = places.existing(storage.GetFullNameFromFileName(), [*application.options.roots, application.folder])
+    return reread(application, node, path)
+
+
+def _forget(application: Application, nodes: list[Any]) -> None:
+    """What was uploaded has no file afterwards: its storage would tell a path of the server."""
+    for node in nodes:
+        storage = node.GetStorageNode() if node.IsA("vtkMRMLStorableNode") else None
+        if storage is not None:
+            application.scene.RemoveNode(storage)
