@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,8 @@ from microtome.scene import wire
 from microtome.scene.calls.base import Call, answer_type
 
 R = TypeVar("R")
-CONNECT_SECONDS = 0.05
+CONNECT_ATTEMPTS, CONNECT_SECONDS = 20, 0.05
+GREET_SECONDS = 5.0
 
 
 class Connection:
@@ -33,20 +34,45 @@ class Connection:
         """Whether the other side has gone."""
         return self._listening.done()
 
+    async def greeted(self) -> bool:
+        """Whether somebody listens: a process that is about to end is connected to, too, by the system."""
+        replies = self._waiting[0] = asyncio.Queue()
+        try:
+            wire.send(self._writer, wire.Request(0, wire.HELLO, wire.packed(None)))
+            async with asyncio.timeout(GREET_SECONDS):
+                return not self.dead and await replies.get() is not None
+        except (TimeoutError, OSError):
+            return False
+        finally:
+            del self._waiting[0]
+
     @asynccontextmanager
-    async def asked(self, call: Call[Any]) -> AsyncGenerator[Callable[[], Any]]:
-        """Send a question; inside, each call of the yielded function awaits its next ``wire.Reply`` or None."""
+    async def asked(self, call: Call[Any]) -> AsyncGenerator[Callable[[], Awaitable[wire.Reply | None]]]:
+        """Send a question; inside, each call of the yielded function awaits its next ``wire.Reply`` or None.
+
+        Who leaves before the last one takes the question back.
+        """
         if self.dead:
             raise ConnectionError
         self._last += 1
         number = self._last
         replies = self._waiting[number] = asyncio.Queue()
+        open_ = True
+
+        async def reply() -> wire.Reply | None:
+            nonlocal open_
+            found = await replies.get()
+            open_ = found is not None and found.more
+            return found
+
         try:
             wire.send(self._writer, wire.Request(number, type(call).__name__, wire.packed(call)))
             await self._writer.drain()
-            yield replies.get
+            yield reply
         finally:
             del self._waiting[number]
+            if open_ and not self.dead:
+                wire.send(self._writer, wire.Request(number, wire.CANCEL, wire.packed(None)))
 
     async def _listen(self) -> None:
         try:
@@ -71,12 +97,18 @@ class Connection:
 class SceneClient:
     """Asks the scene that listens at ``path``.
 
-    ``present`` is awaited before connecting: it sees to it that a process is there. ``seconds``: the longest wait for
-    an answer, after which ``hung`` is told so that the process can be ended.
+    ``present`` is awaited before connecting: it sees to it that a process is there, and says how many scenes were lost
+    until now. Who used one that was lost is told so, once. ``seconds``: the longest wait for an answer, after which
+    ``hung`` is awaited, which ends the process.
     """
 
     def __init__(
-        self, path: Path, present: Callable[[], Any], hung: Callable[[], Any], *, seconds: float = 120.0
+        self,
+        path: Path,
+        present: Callable[[], Awaitable[int]],
+        hung: Callable[[], Awaitable[None]],
+        *,
+        seconds: float = 120.0,
     ) -> None:
         self._path = path
         self._present = present
@@ -84,31 +116,34 @@ class SceneClient:
         self._seconds = seconds
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
+        self._lost: int | None = None
+        self._told = False
 
     async def ask(self, call: Call[R], *, seconds: float | None = None) -> R:
         """The answer. Raises what the scene raised, StorageUnavailable when it died over it, Busy when it is away."""
         connection = await self._connected()
         try:
             async with connection.asked(call) as reply, asyncio.timeout(seconds or self._seconds):
-                return _value(await reply(), answer_type(type(call)))
+                return self._value(await reply(), answer_type(type(call)))
         except TimeoutError as error:
+            self._told = True
             await self._hung()
             raise StorageUnavailable("The scene did not answer in time and is started again", timed_out=True) from error
         except ConnectionError as error:
-            raise _gone() from error
+            raise self._ended() from error
 
-    async def follow(self, call: Call[R]) -> AsyncIterator[R]:
+    async def follow(self, call: Call[R]) -> AsyncGenerator[R]:
         """The answers to a question that has many, until the caller leaves. Raises as ``ask``."""
         connection = await self._connected()
         try:
             async with connection.asked(call) as reply:
                 while True:
-                    found: wire.Reply | None = await reply()
+                    found = await reply()
                     if found is not None and not found.more and found.error is None:
                         return
-                    yield _value(found, answer_type(type(call)))
+                    yield self._value(found, answer_type(type(call)))
         except ConnectionError as error:
-            raise _gone() from error
+            raise self._ended() from error
 
     async def close(self) -> None:
         """Hang up."""
@@ -118,20 +153,41 @@ class SceneClient:
     async def _connected(self) -> Connection:
         async with self._connecting:
             if self._connection is None or self._connection.dead:
-                await self._present()
-                try:
-                    self._connection = Connection(*await asyncio.open_unix_connection(self._path, limit=1 << 22))
-                except OSError as error:
-                    raise Busy("The scene is being started; try again in a moment") from error
+                self._connection, lost = await self._connect()
+                new, self._lost = self._lost is not None and lost > self._lost, lost
+                told, self._told = self._told, False
+                if new and not told:
+                    raise _gone()
             return self._connection
 
+    async def _connect(self) -> tuple[Connection, int]:
+        """See to it that there is a process, and connect; and how many scenes were lost until now.
 
-def _value(reply: wire.Reply | None, kind: type[R]) -> R:
-    if reply is None:
-        raise _gone()
-    if reply.error is not None:
-        raise from_message(reply.error)
-    return msgspec.msgpack.decode(reply.body, type=kind)
+        A process that is about to end is there and does not listen: it takes the system a while to write a core.
+        """
+        for attempt in range(CONNECT_ATTEMPTS):
+            lost = await self._present()
+            try:
+                made = Connection(*await asyncio.open_unix_connection(self._path, limit=1 << 22))
+            except OSError:
+                await asyncio.sleep(CONNECT_SECONDS * (attempt + 1))
+                continue
+            if await made.greeted():
+                return made, lost
+            await made.close()
+        raise Busy("The scene is being started; try again in a moment")
+
+    def _ended(self) -> StorageUnavailable:
+        """The process ended while somebody waited, who is told; who comes next meets another scene and need not be."""
+        self._told = True
+        return _gone()
+
+    def _value(self, reply: wire.Reply | None, kind: type[R]) -> R:
+        if reply is None:
+            raise self._ended()
+        if reply.error is not None:
+            raise from_message(reply.error)
+        return msgspec.msgpack.decode(reply.body, type=kind)
 
 
 def _gone() -> StorageUnavailable:

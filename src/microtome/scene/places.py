@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -75,6 +76,14 @@ def beside(path: Path, name: str, roots: Iterable[str | Path]) -> Path:
     return found
 
 
+def remove(path: str) -> None:
+    """Remove a file that was written for one answer, and the folder that was made for it."""
+    file = Path(path)
+    file.unlink(missing_ok=True)
+    with suppress(OSError):
+        file.parent.rmdir()
+
+
 def stem(name: str) -> str:
     """The name of a file without its ending, double ones too: ``a.seg.nrrd`` is ``a``."""
     lowered = name.lower()
@@ -84,7 +93,17 @@ def stem(name: str) -> str:
     return Path(name).stem
 
 
-ENDINGS = (".seg.nrrd", ".seg.nhdr", ".seg.vtm", ".seq.nrrd", ".nii.gz", ".hdr.gz", ".mrk.json", ".vp.json", ".schema.csv")
+ENDINGS = (
+    ".seg.nrrd",
+    ".seg.nhdr",
+    ".seg.vtm",
+    ".seq.nrrd",
+    ".nii.gz",
+    ".hdr.gz",
+    ".mrk.json",
+    ".vp.json",
+    ".schema.csv",
+)
 """Endings with two dots; all others have one."""
 
 

@@ -7,23 +7,27 @@ stands. A handler may hand over work that needs no MRML (sampling, encoding): th
 from __future__ import annotations
 
 import asyncio
+import faulthandler
+import fcntl
 import logging
 import os
+import resource
+import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
 from microtome.errors import Busy, CorruptData, InvalidRequest, MicrotomeError, as_message
 from microtome.scene import wire
+from microtome.scene.answers import Handler, Later, Many
 from microtome.scene.keeper import SceneOptions
 from microtome.telemetry import logger
 
@@ -32,24 +36,8 @@ if TYPE_CHECKING:
 
 MAX_WAITING = 256
 """Questions that wait for the scene's thread; more are told to come again."""
-_PARENT_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Later:
-    """The rest of an answer, which needs no MRML: done outside of the scene's thread."""
-
-    work: Callable[[], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Many:
-    """Answers that go on until the asker leaves."""
-
-    items: AsyncIterator[Any]
-
-
-Handler = Callable[["Application", Any], Any]
+_KEEPER_SECONDS = 1.0
+_IDLE_SECONDS = 0.05
 
 
 class SceneServer:
@@ -68,23 +56,42 @@ class SceneServer:
         self._application = await asyncio.get_running_loop().run_in_executor(self._owner, make)
 
     async def in_scene(self, work: Callable[[Application], Any]) -> Any:
-        """Do something in the scene's thread."""
-        assert self._application is not None  # noqa: S101 - started before anything is asked
-        return await asyncio.get_running_loop().run_in_executor(self._owner, work, self._application)
+        """Do something in the scene's thread, then see what it has changed."""
+        application = self._application
+        assert application is not None  # noqa: S101 - started before anything is asked
+
+        def done() -> Any:
+            try:
+                return work(application)
+            finally:
+                application.look()
+
+        return await asyncio.get_running_loop().run_in_executor(self._owner, done)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for the scene."""
+        return self._waiting == 0
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, until it ends."""
-        tasks: set[asyncio.Task[None]] = set()
+        tasks: dict[int, asyncio.Task[None]] = {}
         try:
             while True:
                 request = await wire.read_request(reader)
-                task = asyncio.create_task(self._answer(request, writer))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
+                if request.name == wire.CANCEL:
+                    if (task := tasks.pop(request.number, None)) is not None:
+                        task.cancel()
+                    continue
+                if request.name == wire.HELLO:
+                    wire.send(writer, wire.Reply(request.number, wire.packed(None)))
+                    continue
+                task = tasks[request.number] = asyncio.create_task(self._answer(request, writer))
+                task.add_done_callback(lambda _, number=request.number: tasks.pop(number, None))
         except (EOFError, ConnectionError, ValueError):
             pass
         finally:
-            for task in tasks:
+            for task in tuple(tasks.values()):
                 task.cancel()
             writer.close()
 
@@ -135,6 +142,7 @@ def _questions(body: msgspec.Raw, kind: type[Any]) -> Any:
 async def serve(options: SceneOptions) -> None:
     """Answer until told to stop."""
     from microtome.scene.mrml.application import Application  # VTK, and only in this process
+    from microtome.scene.mrml.autosave import restore, save
     from microtome.scene.mrml.handlers import HANDLERS
 
     server = SceneServer(HANDLERS)
@@ -145,29 +153,86 @@ async def serve(options: SceneOptions) -> None:
     def stop() -> None:
         loop.call_soon_threadsafe(server.stopping.set)
 
-    await server.start(lambda: Application(options, stop=stop))
+    def begin() -> Application:
+        application = Application(options, stop=stop)
+        restore(application)
+        return application
+
+    await server.start(begin)
     # Under another name first: who sees the socket can connect.
     made = Path(options.socket + ".new")
     listening = await asyncio.start_unix_server(server.connected, made, limit=1 << 22)
     made.rename(options.socket)  # noqa: ASYNC240 - once
+    saving = asyncio.create_task(_save(server, options)) if options.autosave else None
     async with listening:
         await server.stopping.wait()
+        if saving is not None:
+            saving.cancel()
+            await server.in_scene(save)
         await server.in_scene(lambda application: application.close())
 
 
-def _end_with(parent: int) -> None:
+async def _save(server: SceneServer, options: SceneOptions) -> None:
+    """Save the scene now and then, when it has changed and nobody waits for it."""
+    from microtome.scene.mrml.autosave import save
+
+    while True:
+        await asyncio.sleep(options.autosave_seconds)
+        while not server.idle:  # noqa: ASYNC110 - looked at seldom, and for a moment
+            await asyncio.sleep(_IDLE_SECONDS)
+        try:
+            await server.in_scene(save)
+        except Exception:  # noqa: BLE001 - what one save meets must not end the next
+            logger.exception("The scene could not be saved")
+
+
+def _claim(home: Path) -> IO[bytes] | None:
+    """Be the process of a home: its number stands there until it ends in good order. None when there is another."""
+    mark = (home / "process").open("ab")
+    try:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return None
+    mark.truncate(0)
+    mark.write(str(os.getpid()).encode())
+    mark.flush()
+    return mark
+
+
+def _end_without_keepers(home: Path) -> None:
     """A scene that nobody can ask any more would stay for ever."""
-    while os.getppid() == parent:
-        time.sleep(_PARENT_SECONDS)
+    while True:
+        time.sleep(_KEEPER_SECONDS)
+        try:
+            with (home / "alive").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            break
+        except OSError:
+            continue
+        shutil.rmtree(home, ignore_errors=True)
+        break
     os._exit(0)
+
+
+def _limit(memory: int) -> None:
+    """A file that makes the scene take too much ends in an error, not with the machine."""
+    if memory:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
 def main() -> None:
     """The process."""
     options = msgspec.json.decode(sys.argv[1], type=SceneOptions)
-    logging.basicConfig(format="%(asctime)s %(levelname)s scene: %(message)s", level=logging.INFO)
-    threading.Thread(target=_end_with, args=(options.parent,), daemon=True).start()
+    logging.basicConfig(format="%(levelname)s scene: %(message)s", level=logging.INFO)
+    faulthandler.enable()
+    mark = _claim(Path(options.home))
+    if mark is None:
+        raise SystemExit("There is a process of this scene already")
+    _limit(options.memory)
+    threading.Thread(target=_end_without_keepers, args=(Path(options.home),), daemon=True).start()
     asyncio.run(serve(options))
+    mark.truncate(0)
     # VTK's own objects crash when the interpreter takes them down in an order of its own.
     sys.stderr.flush()
     os._exit(0)

@@ -12,6 +12,10 @@ from typing import Any
 import msgspec
 
 MAX_MESSAGE = 1 << 30
+CANCEL = ""
+"""The name of a request that takes another of the same number back: nobody waits for its answers any more."""
+HELLO = "?"
+"""The name of a request that is answered at once: somebody listens."""
 _LENGTH = struct.Struct(">I")
 
 

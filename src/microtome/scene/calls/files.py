@@ -20,14 +20,14 @@ FILE_TYPES = (
     "SceneFile",
     "DicomFile",
 )
-"""What ``LoadFile.file_type`` may be: the original's names; ``DicomFile`` is a folder, or a file of one, with a series."""
+"""What ``LoadFile.file_type`` may be: the original's names; ``DicomFile`` is a folder with a series, or one of it."""
 
 
 class Loaded(msgspec.Struct, frozen=True):
     """The nodes that a file became, the foremost first, and what the reader had to say."""
 
     ids: list[str]
-    messages: list[str] = []
+    messages: list[str] = msgspec.field(default_factory=list[str])
 
 
 class LoadFile(Call[Loaded], frozen=True, kw_only=True):
@@ -45,7 +45,7 @@ class LoadFile(Call[Loaded], frozen=True, kw_only=True):
     path: str
     file_type: str = ""
     name: str = ""
-    properties: dict[str, str] = {}
+    properties: dict[str, str] = msgspec.field(default_factory=dict[str, str])
 
 
 class SaveNode(Call[File], frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class SaveNode(Call[File], frozen=True, kw_only=True):
     nodes: Nodes = Nodes()
     path: str | None = None
     file_name: str = ""
-    properties: dict[str, str] = {}
+    properties: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     apply_transforms: bool = False
 
 

@@ -39,3 +39,9 @@ class ReloadNodes(Call[list[str]], frozen=True, kw_only=True):
     """Read the selected nodes again from their files; the ids of those that were. Raises NotFound for no node."""
 
     nodes: Nodes = Nodes()
+
+
+class SelectVolume(Call[Named], frozen=True, kw_only=True):
+    """Show the next volume in the slice views, or the one before; around at the end. Raises NotFound."""
+
+    forward: bool = True

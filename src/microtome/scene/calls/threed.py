@@ -79,6 +79,10 @@ class ThreeDView(msgspec.Struct, frozen=True, kw_only=True):
     renderer: str
 
 
+class GetThreeDView(Call[ThreeDView], frozen=True, kw_only=True):
+    """How the 3D view looks."""
+
+
 class SetThreeDView(Call[ThreeDView], frozen=True, kw_only=True):
     """Change how the 3D view looks; None leaves it."""
 

@@ -18,6 +18,7 @@ MOST_DEFLATED = 1032
 MOST_BZIPPED = 1 << 16
 MAX_TEXT = 256 << 20
 _PART = 1 << 20
+_ISAL_ERROR = cast("type[Exception]", isal_zlib.error)
 ENCODINGS = {
     "raw": "raw",
     "gz": "gzip",
@@ -32,7 +33,7 @@ ENCODINGS = {
 
 
 def room_for(count: int, data: int, encoding: str) -> None:
-    """Whether ``data`` bytes can hold ``count`` bytes at all. Raises CorruptData: the header promises what is not there."""
+    """Raises CorruptData when ``data`` bytes cannot become ``count`` bytes: the header promises what is not there."""
     most = {"raw": data, "gzip": data * MOST_DEFLATED, "zlib": data * MOST_DEFLATED, "bzip2": data * MOST_BZIPPED}
     if count > most.get(encoding, data):
         raise CorruptData(f"The header promises {count} bytes and the file has {data} ({encoding})")
@@ -63,14 +64,14 @@ def read_values(
     elif encoding == "zlib":
         _inflate(file, into)
     else:
-        stream = igzip.open(file, "rb") if encoding == "gzip" else bz2.open(file, "rb")
+        stream: Any = igzip.IGzipFile(fileobj=file, mode="rb") if encoding == "gzip" else bz2.BZ2File(file, "rb")
         try:
             if byte_skip == -1:
-                _last(cast("IO[bytes]", stream), into)
+                _last(stream, into)
             else:
-                _skip(cast("IO[bytes]", stream), byte_skip)
-                _fill(cast("IO[bytes]", stream), into)
-        except (OSError, EOFError, zlib.error, isal_zlib.error, ValueError) as error:
+                _skip(stream, byte_skip)
+                _fill(stream, into)
+        except (OSError, EOFError, zlib.error, _ISAL_ERROR, ValueError) as error:
             raise CorruptData("The compressed data is broken") from error
     return values
 
@@ -116,7 +117,7 @@ def _last(stream: IO[bytes], into: memoryview) -> None:
 
 def _inflate(file: IO[bytes], into: memoryview) -> None:
     """A stream of zlib (RFC 1950)."""
-    machine, at = isal_zlib.decompressobj(), 0
+    machine, at = cast("Any", isal_zlib).decompressobj(), 0
     try:
         while at < len(into):
             part = machine.unconsumed_tail or file.read(_PART)
@@ -127,7 +128,7 @@ def _inflate(file: IO[bytes], into: memoryview) -> None:
             at += len(got)
             if machine.eof and at < len(into):
                 raise CorruptData(f"The data ends after {at} of {len(into)} bytes")
-    except isal_zlib.error as error:
+    except _ISAL_ERROR as error:
         raise CorruptData("The compressed data is broken") from error
 
 
@@ -140,10 +141,21 @@ def _text(file: IO[bytes], dtype: np.dtype[Any], count: int, left: int) -> npt.N
     if len(words) < count:
         raise CorruptData(f"The header promises {count} numbers and there are {len(words)}")
     try:
-        kind = float if dtype.kind == "f" else int
+        kind = float if dtype.kind == "f" else _whole
         return np.array([kind(word) for word in words[:count]], dtype)
     except (ValueError, OverflowError) as error:
         raise CorruptData("Among the numbers is something else, or one too large for its type") from error
+
+
+def _whole(word: bytes) -> int:
+    """A whole number, with a point or an exponent too."""
+    try:
+        return int(word)
+    except ValueError:
+        number = float(word)
+        if not number.is_integer():
+            raise
+        return int(number)
 
 
 def _hex(file: IO[bytes], length: int) -> bytearray:

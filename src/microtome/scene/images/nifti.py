@@ -1,9 +1,9 @@
-"""NIfTI-1 and NIfTI-2: one file (.nii), a pair (.hdr, .img), with gzip or without (nifti1.h, nifti2.h of the NIfTI DFWG)."""
+"""NIfTI-1 and NIfTI-2 (nifti1.h, nifti2.h): one file (.nii) or a pair (.hdr, .img), with gzip or without."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +95,7 @@ def read_header(head: bytes) -> Header:
     if code not in _TYPES and code not in _COLORS:
         raise unsupported(f"numbers of NIfTI type {code}")
     offset = found["offset"][0]
+    slope, intercept = found["scale"]
     if not 0 <= offset < 1 << 40:
         raise CorruptData("The header tells an impossible place of the data (vox_offset)")
     return Header(
@@ -102,14 +103,15 @@ def read_header(head: bytes) -> Header:
         np.dtype(order + _TYPES[code]) if code in _TYPES else np.dtype("u1"),
         _COLORS.get(code, 1),
         int(offset),
-        *found["scale"],
+        slope,
+        intercept,
         _matrix(found),
         magic[:2] == b"ni",
     )
 
 
 def _matrix(found: dict[str, tuple[Any, ...]]) -> npt.NDArray[np.float64]:
-    """Voxels to mm, right anterior superior: the sform, else the qform, else the sizes of voxels (nifti1.h, "METHOD")."""
+    """Voxels to mm, right anterior superior: sform, else qform, else the sizes of voxels (nifti1.h, "METHOD")."""
     qform, sform = found["codes"]
     pixdim = found["pixdim"]
     matrix = np.eye(4)
@@ -142,11 +144,11 @@ def _steps(pixdim: tuple[float, ...]) -> npt.NDArray[np.float64]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Generator[IO[bytes]]:
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        yield cast("IO[bytes]", igzip.open(file, "rb")) if packed else file
+        yield cast("IO[bytes]", igzip.IGzipFile(fileobj=file, mode="rb")) if packed else file
 
 
 def read_head(path: Path) -> bytes:
@@ -179,9 +181,7 @@ def read(path: Path, limits: Limits) -> Image:
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        values = read_values(
-            file, header.dtype, header.count, "gzip" if packed else "raw", byte_skip=header.offset
-        )
+        values = read_values(file, header.dtype, header.count, "gzip" if packed else "raw", byte_skip=header.offset)
     return _arranged(header, values)
 
 
@@ -198,6 +198,4 @@ def _arranged(header: Header, values: npt.NDArray[Any]) -> Image:
     array = array.transpose(1, 2, 3, 4, 0, 5).reshape(times, *spatial[::-1], components * header.colors)
     if array.shape[-1] == 1:
         array = array[..., 0]
-    return Image(
-        np.ascontiguousarray(array[0]), header.matrix, frames=list(array) if times > 1 else ()
-    )
+    return Image(np.ascontiguousarray(array[0]), header.matrix, frames=list(array) if times > 1 else ())

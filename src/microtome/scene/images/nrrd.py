@@ -274,12 +274,13 @@ def _directions(header: Header) -> list[list[float] | None] | None:
     text = header.fields.get("space directions")
     if text is None:
         return None
-    found: list[list[float] | None] = []
-    for vector in _VECTOR.finditer(text):
-        found.append(None if vector[1] is None else of_numbers(vector[1].replace(",", " "), "space directions"))
+    found = [
+        None if vector[1] is None else of_numbers(vector[1].replace(",", " "), "space directions")
+        for vector in _VECTOR.finditer(text)
+    ]
     if len(found) != len(header.sizes):
         raise CorruptData(f"The header tells {len(found)} directions for {len(header.sizes)} axes")
-    return [None if vector is None or not np.isfinite(vector).all() else vector for vector in found]
+    return [None if vector is None or np.isnan(vector).all() else vector for vector in found]
 
 
 def _matrix(header: Header, axes: Sequence[int]) -> npt.NDArray[np.float64]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from microtome.scene.keeper import SceneOptions
+from microtome.scene.mrml.journal import Journal
 from microtome.scene.mrml.library import slicer, vtk
 
 SLICE_VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
@@ -36,7 +37,8 @@ _LOGICS = {
 class Application:
     """One scene and its logics. Made and used by one thread; ``stop`` may be called from it to end the process.
 
-    ``revision`` grows with every change of the scene.
+    ``revision`` grows with every change of the scene. ``restored``: it began with a bundle; ``saved``: when it was
+    saved last by itself, s since the epoch. ``namespace`` is that of scripts.
     """
 
     def __init__(self, options: SceneOptions, *, stop: Callable[[], None] = lambda: None) -> None:
@@ -45,7 +47,10 @@ class Application:
         self.folder = Path(options.folder)
         self.started = time.time()
         self.restored = False
+        self.saved: float | None = None
+        self.saved_revision = 0
         self.revision = 0
+        self.namespace: dict[str, Any] = {}
         self.scene: Any = slicer.vtkMRMLScene()
         self.logic: Any = slicer.vtkSlicerApplicationLogic()
         self.logics: dict[str, Any] = {}
@@ -53,7 +58,16 @@ class Application:
         self.windows: dict[str, Any] = {}
         """The windows of 3D views by layout name, made when they are first drawn (``threed.view``)."""
         self._observers: list[int] = []
+        self._others = False
         self._set_up()
+        self.journal = Journal(self.scene)
+        self.saved_revision = self.revision  # nothing is saved before anything has happened
+
+    def look(self) -> None:
+        """See what has changed; after each question."""
+        others, self._others = self._others, False
+        if self.journal.look(others=others):
+            self.revision += 1
 
     def close(self) -> None:
         """Let go of the scene."""
@@ -73,6 +87,7 @@ class Application:
         logic.SetSliceLogics(vtk.vtkCollection())
         logic.SetViewLogics(vtk.vtkCollection())
         logic.SetTemporaryPath(str(self.folder))
+        logic.SetHomeDirectory(str(self.folder))  # where it would look for colour files of a desktop
         slicer.vtkMRMLThreeDViewDisplayableManagerFactory.GetInstance().SetMRMLApplicationLogic(logic)
         slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance().SetMRMLApplicationLogic(logic)
         for name, class_name in _LOGICS.items():
@@ -126,4 +141,6 @@ class Application:
         slicer.mrmlScene = self.scene
 
     def _changed(self, *_: object) -> None:
+        """Nodes came or went."""
+        self._others = True
         self.revision += 1

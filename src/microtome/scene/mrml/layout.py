@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from microtome.errors import InvalidRequest, StorageUnavailable
+from microtome.scene.answers import Later
 from microtome.scene.calls.base import Picture
 from microtome.scene.calls.layout import GetLayout, Layout, Screenshot, SetLayout
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.library import slicer
 from microtome.scene.mrml.shown import Snapshot, color, geometry_of
 from microtome.scene.mrml.threed.view import window_of
-from microtome.scene.process import Later
 from microtome.scene.slices.display import Bytes, flattened, rgba
 from microtome.scene.slices.picture import Slice, check_format, check_size, encoded, rendered
 from microtome.scene.slices.sheet import framed, joined, message

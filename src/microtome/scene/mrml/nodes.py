@@ -6,7 +6,7 @@ from typing import Any
 
 from microtome.errors import NotFound
 from microtome.scene.calls.base import Nodes
-from microtome.scene.calls.nodes import ListNodes, Named, NodeProperties, ReloadNodes, RemoveNodes
+from microtome.scene.calls.nodes import ListNodes, Named, NodeProperties, RemoveNodes, SelectVolume
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.properties import properties_of
 
@@ -56,11 +56,16 @@ def remove_nodes(application: Application, call: RemoveNodes) -> None:
         application.scene.RemoveNode(node)
 
 
-def reload_nodes(application: Application, call: ReloadNodes) -> list[str]:
-    """Read those that came from a file again."""
-    reloaded: list[str] = []
-    for node in some(application, call.nodes):
-        storage = node.GetStorageNode() if node.IsA("vtkMRMLStorableNode") else None
-        if storage is not None and storage.GetFileName() and storage.ReadData(node):
-            reloaded.append(node.GetID())
-    return reloaded
+def select_volume(application: Application, call: SelectVolume) -> Named:
+    """Show the next volume, or the one before."""
+    every = selected(application, Nodes(class_name="vtkMRMLVolumeNode"))
+    volumes = [node for node in every if not node.GetHideFromEditors()]
+    if not volumes:
+        raise NotFound("volume", "", "There is no volume in the scene")
+    shown = application.logic.GetSelectionNode().GetActiveVolumeID()
+    at = next((index for index, node in enumerate(volumes) if node.GetID() == shown), -1 if call.forward else 0)
+    chosen = volumes[(at + (1 if call.forward else -1)) % len(volumes)]
+    selection = application.logic.GetSelectionNode()
+    selection.SetActiveVolumeID(chosen.GetID())
+    application.logic.PropagateBackgroundVolumeSelection(1)
+    return Named(chosen.GetID(), chosen.GetName() or "", chosen.GetClassName())

@@ -17,7 +17,7 @@ from microtome.scene.slices.overlay import Color, Cut, Markup, Overlay, Segment
 from microtome.scene.slices.picture import Slice
 from microtome.scene.slices.sampler import Volume
 
-_LABELMAP = "Binary labelmap"
+LABELMAP = "Binary labelmap"
 _DEFINED = 2  # vtkMRMLMarkupsNode::PositionDefined
 _TABLE = 256
 _MAX_COLORS = 1 << 16
@@ -115,7 +115,7 @@ class Snapshot:
             for index in range(segmentation.GetNumberOfSegments()):
                 segment_id = segmentation.GetNthSegmentID(index)
                 segment = segmentation.GetSegment(segment_id)
-                image = segment.GetRepresentation(_LABELMAP) or _converted(segmentation, segment)
+                image = segment.GetRepresentation(LABELMAP) or _converted(segmentation, segment)
                 if image is None or not display.GetSegmentVisibility(segment_id):
                     continue
                 self._note(segment_id, image.GetMTime(), segment.GetMTime())
@@ -193,7 +193,9 @@ def window_colors(display: Any) -> Bytes | None:
         return None
     table, count = node.GetLookupTable(), int(node.GetNumberOfColors())
     if table is not None and count > 0:
-        return _table(table, np.arange(_TABLE) * min(count, _MAX_COLORS) // _TABLE)
+        count = min(count, _MAX_COLORS)
+        # vtkLookupTable over 0 to 255: as many colours as there are, the last one at 255
+        return _table(table, np.minimum(np.arange(_TABLE) * count // (_TABLE - 1), count - 1))
     function = node.GetColorTransferFunction() if hasattr(node, "GetColorTransferFunction") else None
     if function is None:
         return None
@@ -230,8 +232,8 @@ def _opacity(display: Any, segment_id: str, what: str) -> float:
 
 def _converted(segmentation: Any, segment: Any) -> Any:
     """The labelmap of a segment that came as a surface, made once."""
-    segmentation.CreateRepresentation(_LABELMAP)
-    return segment.GetRepresentation(_LABELMAP)
+    segmentation.CreateRepresentation(LABELMAP)
+    return segment.GetRepresentation(LABELMAP)
 
 
 def _places(node: Any, geometry: SliceGeometry) -> Any:

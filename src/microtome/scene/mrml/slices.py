@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from microtome.errors import InvalidRequest, NotFound
+from microtome.scene.answers import Later
 from microtome.scene.calls.base import Picture
 from microtome.scene.calls.slices import (
     Display,
@@ -23,7 +24,6 @@ from microtome.scene.calls.slices import (
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.arrays import matrix_of, volume_of, vtk_matrix
 from microtome.scene.mrml.shown import Snapshot, geometry_of
-from microtome.scene.process import Later
 from microtome.scene.slices.geometry import along, orientation_of
 from microtome.scene.slices.overlay import KINDS
 from microtome.scene.slices.picture import check_format, check_size, pictured, version_of

@@ -47,7 +47,7 @@ def as_image_data(voxels: npt.NDArray[Any]) -> Any:
 
 
 def image_of(node: Any) -> Image | None:
-    """The voxels of a volume node, not copied, with its own geometry (transforms not applied); None for an empty one."""
+    """The voxels of a volume node, not copied, in its own geometry (no transforms applied); None when it is empty."""
     voxels = array_of(node.GetImageData())
     if voxels is None:
         return None

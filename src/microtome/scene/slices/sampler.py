@@ -224,7 +224,7 @@ def _neighbours(
 
 
 def _nearest(places: NDArray[np.float64], count: int) -> NDArray[np.intp]:
-    return np.clip(np.floor(places + 0.5), 0, count - 1).astype(np.intp)
+    return np.clip(np.floor(places + (0.5 + _TOLERANCE)), 0, count - 1).astype(np.intp)
 
 
 def _working(kind: np.dtype[Any]) -> type[np.floating[Any]]:

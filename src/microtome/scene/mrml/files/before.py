@@ -150,3 +150,18 @@ def _check_grids(text: str) -> None:
         count = 3 * math.prod(sizes)
         if not sizes or min(sizes) < 1 or count > parameters:
             raise CorruptData(f"The transform promises {count:.0f} parameters and has {parameters}")
+
+
+def check_any(path: Path, limits: Limits) -> None:
+    """What a scene names: whatever it is. Raises CorruptData, UnsupportedFormat, LimitExceeded."""
+    ending = ending_of(path.name)
+    if describe(path):
+        check_image(path, limits)
+    elif ending in {".vtm", ".seg.vtm"}:
+        raise UnsupportedFormat("Meshes that name files of their own (.vtm) are not read", feature=".vtm")
+    elif ending in _MESHES:
+        check_mesh(path)
+    elif ending in {".tfm", ".h5", ".txt", ".mat"} and b"Transform" in path.read_bytes()[:4096]:
+        check_transform(path, limits)
+    elif ending not in {".png", ".jpg", ".h5"}:
+        check_json(path)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from microtome.errors import InvalidRequest, StorageUnavailable
 from microtome.scene import places
 from microtome.scene.calls.files import FILE_TYPES, Loaded, LoadFile
+from microtome.scene.calls.nodes import ReloadNodes
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.files.bundle import read_scene
 from microtome.scene.mrml.files.dicom import read_dicom
-from microtome.scene.mrml.files.readers import READERS, Reader, wanted
+from microtome.scene.mrml.files.readers import READERS, Reader, reread, wanted
+from microtome.scene.mrml.nodes import some
 from microtome.telemetry import logger
 
 _READERS: dict[str, Reader] = {**READERS, "DicomFile": read_dicom, "SceneFile": read_scene}
@@ -42,7 +43,8 @@ _BY_ENDING = {
 
 def load_file(application: Application, call: LoadFile) -> Loaded:
     """Read a file of a type that is known."""
-    path = places.existing(call.path, [*application.options.roots, application.folder])
+    own = [application.folder] if Path(call.path).is_absolute() else []
+    path = places.existing(call.path, [*application.options.roots, *own])
     file_type = call.file_type or type_of(path)
     reader = _READERS.get(file_type)
     if reader is None:
@@ -53,13 +55,21 @@ def load_file(application: Application, call: LoadFile) -> Loaded:
         raise InvalidRequest("This is the name of a folder", parameter="path")
     file = wanted(application, path, call.name, call.properties)
     try:
-        nodes = (read_dicom if path.is_dir() else reader)(application, file)
+        nodes = (read_dicom if _is_dicom(path, file_type) else reader)(application, file)
     except OSError as error:
         logger.warning("a file could not be read: %s", error)
         raise StorageUnavailable(f"{path.name} cannot be read", permanent=True) from error
     if application.folder in path.parents:
         _forget(application, nodes)
-    return Loaded([node.GetID() for node in nodes], file.messages)
+    return Loaded([node.GetID() for node in nodes if node.GetScene() is not None], file.messages)
+
+
+def _is_dicom(path: Path, file_type: str) -> bool:
+    """A folder, or a volume that is a file of DICOM (PS3.10 §7.1): the original reads its series, too."""
+    if path.is_dir() or file_type != "VolumeFile":
+        return path.is_dir() or file_type == "DicomFile"
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
 
 
 def type_of(path: Path) -> str:
@@ -70,6 +80,11 @@ def type_of(path: Path) -> str:
     if found is None:
         raise InvalidRequest(f"The name of {path.name[:100]} does not tell its type; give one", parameter="filetype")
     return found
+
+
+def reload_nodes(application: Application, call: ReloadNodes) -> list[str]:
+    """Read those that came from a file again."""
+    return [node.GetID() for node in some(application, call.nodes) if reload(application, node)]
 
 
 def reload(application: Application, node: Any) -> bool:

@@ -11,9 +11,11 @@ from typing import Any
 from microtome.errors import CorruptData, MicrotomeError, UnsupportedFormat
 from microtome.scene import places
 from microtome.scene.images import Image, Limits, describe, open_image
+from microtome.scene.meshes import glb
 from microtome.scene.mrml import volumes
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.files.before import (
+    check_any,
     check_json,
     check_mesh,
     check_segmentation,
@@ -21,6 +23,8 @@ from microtome.scene.mrml.files.before import (
     check_transform,
 )
 from microtome.scene.mrml.library import slicer
+from microtome.scene.mrml.meshes import as_polydata
+from microtome.scene.places import ending_of
 
 _FALSE = {"", "0", "false"}
 """Qt makes false of these and true of every other text, "no" included."""
@@ -34,6 +38,7 @@ class Wanted:
     name: str
     properties: Mapping[str, str]
     limits: Limits
+    roots: tuple[Path, ...] = ()
     messages: list[str] = field(default_factory=list[str])
 
     def flag(self, name: str, *, default: bool) -> bool:
@@ -47,9 +52,9 @@ Reader = Callable[[Application, Wanted], list[Any]]
 
 def wanted(application: Application, path: Path, name: str, properties: Mapping[str, str]) -> Wanted:
     """With the limits of this scene: files that a header names must lie beside it, inside the same roots."""
-    beside = partial(places.beside, path, roots=[*application.options.roots, application.folder])
-    limits = Limits(application.options.max_voxels, beside)
-    return Wanted(path, name or places.stem(path.name), properties, limits)
+    roots = tuple(Path(root) for root in (*application.options.roots, application.folder))
+    limits = Limits(application.options.max_voxels, partial(places.beside, path, roots=roots))
+    return Wanted(path, name or places.stem(path.name), properties, limits, roots)
 
 
 def read_volume(application: Application, file: Wanted) -> list[Any]:
@@ -109,9 +114,7 @@ def read_segmentation(application: Application, file: Wanted) -> list[Any]:
     color = application.scene.GetNodeByID(file.properties.get("colorNodeID", ""))
     opacities = file.flag("autoOpacities", default=True)
     if describe(file.path) == "" or file.path.name.lower().endswith(".seg.nrrd"):
-        node = _by_logic(
-            application, file, "Segmentations", "LoadSegmentationFromFile", opacities, file.name, color
-        )
+        node = _by_logic(application, file, "Segmentations", "LoadSegmentationFromFile", opacities, file.name, color)
     else:
         node = _of_labels(application, file, color)
     node.CreateDefaultDisplayNodes()
@@ -123,7 +126,7 @@ def _of_labels(application: Application, file: Wanted, color: Any) -> Any:
     image = open_image(file.path, file.limits)
     if image.components > 1 or image.voxels.dtype.kind not in "iub":
         raise UnsupportedFormat("Segments are made of one whole number a voxel", feature="segmentation")
-    labels = volumes.add_volume(application, image, file.name, label=True)
+    labels = volumes.add_volume(application, image, f"{file.name} labels", label=True)
     if color is not None:
         labels.GetDisplayNode().SetAndObserveColorNodeID(color.GetID())
     node = application.scene.AddNewNodeByClass(
@@ -138,23 +141,32 @@ def _of_labels(application: Application, file: Wanted, color: Any) -> Any:
 def read_model(application: Application, file: Wanted) -> list[Any]:
     """A mesh. ``coordinateSystem``: RAS or LPS of files that do not tell; LPS."""
     check_mesh(file.path)
+    if file.path.suffix.lower() in {".glb", ".gltf"}:
+        return [_of_gltf(application, file)]
     ras = file.properties.get("coordinateSystem", "LPS").strip().upper() in {"RAS", "0"}
     storage = slicer.vtkMRMLStorageNode
     system = storage.CoordinateSystemRAS if ras else storage.CoordinateSystemLPS
     return [_renamed(application, file, _by_logic(application, file, "Models", "AddModel", system))]
 
 
+def _of_gltf(application: Application, file: Wanted) -> Any:
+    scene = application.scene
+    mesh = glb.read(file.path.read_bytes())
+    node = scene.AddNewNodeByClass("vtkMRMLModelNode", scene.GenerateUniqueName(file.name))
+    node.SetAndObservePolyData(as_polydata(mesh))
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
 def read_markups(application: Application, file: Wanted) -> list[Any]:
     """Points, lines, angles, curves, planes and regions: all of a file."""
+    if ending_of(file.path.name) == ".acsv":
+        raise UnsupportedFormat("Annotations of Slicer 4 (.acsv) are not read; save them as .mrk.json", feature=".acsv")
     check_json(file.path)
-    before = _ids(application)
+    known = ids_of(application.scene)
     messages = slicer.vtkMRMLMessageCollection()
     first = application.logics["Markups"].LoadMarkups(str(file.path), file.name, messages)
-    found = [
-        node
-        for node in _new(application, before)
-        if node.IsA("vtkMRMLMarkupsNode")
-    ]
+    found = [node for node in new_since(application.scene, known) if node.IsA("vtkMRMLMarkupsNode")]
     if not first or not found:
         raise failed(file, messages)
     _told(file, messages)
@@ -171,7 +183,7 @@ def read_transform(application: Application, file: Wanted) -> list[Any]:
 def read_table(application: Application, file: Wanted) -> list[Any]:
     """Columns of a .csv, .tsv or .txt."""
     check_table(file.path)
-    return [_by_logic(application, file, "Tables", "AddTable", file.name, True, "")]
+    return [_by_logic(application, file, "Tables", "AddTable", file.name, True, "")]  # noqa: FBT003 - find a schema; VTK knows no keywords
 
 
 def read_text(application: Application, file: Wanted) -> list[Any]:
@@ -236,22 +248,31 @@ def _renamed(application: Application, file: Wanted, node: Any) -> Any:
     return node
 
 
-def _ids(application: Application) -> set[str]:
-    scene = application.scene
+def ids_of(scene: Any) -> set[str]:
+    """Of all nodes."""
     return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
 
 
-def _new(application: Application, before: set[str]) -> list[Any]:
-    scene = application.scene
+def new_since(scene: Any, known: set[str]) -> list[Any]:
+    """The nodes that were not there when ``known`` was taken."""
     nodes = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
-    return [node for node in nodes if node.GetID() not in before]
+    return [node for node in nodes if node.GetID() not in known]
 
 
 def _remember(node: Any, path: Path) -> None:
     """The file a node came from, for reloading."""
     if node.AddDefaultStorageNode(str(path)) and node.GetStorageNode() is not None:
         node.GetStorageNode().SetFileName(str(path))
-        node.StorableModifiedTime = None
+
+
+def reread(application: Application, node: Any, path: Path) -> bool:
+    """Fill a node again from its file. Raises as reading does."""
+    file = wanted(application, path, node.GetName(), {})
+    if node.IsA("vtkMRMLVolumeNode") and not node.IsA("vtkMRMLDiffusionWeightedVolumeNode") and describe(path):
+        volumes.fill(node, open_image(path, file.limits))
+        return True
+    check_any(path, file.limits)
+    return bool(node.GetStorageNode().ReadData(node))
 
 
 READERS: dict[str, Reader] = {

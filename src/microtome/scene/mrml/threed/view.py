@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from microtome.errors import InvalidRequest, StorageUnavailable
+from microtome.scene.answers import Later
 from microtome.scene.calls.base import Picture
 from microtome.scene.calls.threed import (
     Camera,
     ExportThreeD,
     GetCamera,
+    GetThreeDView,
     RenderThreeD,
     SetThreeDView,
     ThreeDView,
@@ -27,7 +29,6 @@ from microtome.scene.mrml.shown import color
 from microtome.scene.mrml.threed import rendering
 from microtome.scene.mrml.threed.gltf import exported
 from microtome.scene.mrml.threed.window import DEFAULT_SIZE, Window
-from microtome.scene.process import Later
 from microtome.scene.slices.picture import check_format, check_size, encoded
 
 _VIEW = "vtkMRMLViewNode1"
@@ -92,7 +93,7 @@ def turn_camera(application: Application, call: TurnCamera) -> Camera:
 
 
 def set_threed_view(application: Application, call: SetThreeDView) -> ThreeDView:
-    """Change how the view looks, and tell how it does."""
+    """Change how the view looks."""
     node = view_node(application)
     if call.box is not None:
         node.SetBoxVisible(call.box)
@@ -106,7 +107,12 @@ def set_threed_view(application: Application, call: SetThreeDView) -> ThreeDView
         node.SetBackgroundColor2(*upper)
     if call.size is not None:
         window_of(application).window.SetSize(*check_size(*call.size))
-    renderer = find_renderer()
+    return get_threed_view(application, GetThreeDView())
+
+
+def get_threed_view(application: Application, _: GetThreeDView) -> ThreeDView:
+    """How the view looks."""
+    node, renderer = view_node(application), find_renderer()
     return ThreeDView(
         box=bool(node.GetBoxVisible()),
         axis_labels=bool(node.GetAxisLabelsVisible()),

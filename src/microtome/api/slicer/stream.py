@@ -1,0 +1,181 @@
+"""``/scene/v1/views/{view}/stream``: a view as a stream of pictures over a websocket.
+
+The client sends JSON objects: fields of a move (of ``MoveSlice`` or ``TurnCamera``), and ``size``, ``overlay``,
+``quality``, ``format``. Every message asks for a picture; of several that wait, the last one counts, with the moves of
+all. Pictures that move come as JPEG of low quality, and coarse in 3D; when nothing was asked for a moment, a still one
+of full quality follows. A picture is a text message (JSON: ``kind``, ``media_type``, ``width``, ``height``, ``number``
+of the message it answers, ``state`` of the view) and a binary one. The client answers each with ``{"seen": number}``;
+at most two are under way, so that a slow line gets fewer pictures and none late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from microtome.api.slicer.context import SlicerContext, encoded
+from microtome.errors import InvalidRequest, MicrotomeError
+from microtome.scene.calls.base import Call, Picture
+from microtome.scene.calls.slices import GetSlice, RenderSlice, SliceMove
+from microtome.scene.calls.threed import GetCamera, RenderThreeD, Turn
+
+THREE_D = "3d"
+STILL_SECONDS = 0.15
+"""So long nothing was asked for, and the picture is drawn once more, well."""
+UNDER_WAY = 2
+MAX_MESSAGE = 1 << 16
+_MOVING_QUALITY, _STILL_QUALITY = 60, 90
+_ADDED = frozenset({"azimuth", "elevation", "roll"})
+
+
+class _Wanted(msgspec.Struct):
+    """What the client wants to see next. Moves add up until they are drawn."""
+
+    move: dict[str, Any] = {}
+    size: tuple[int, int] | None = None
+    overlay: tuple[str, ...] = ()
+    quality: int = _STILL_QUALITY
+    format: str = "jpeg"
+    number: int = 0
+
+    def take(self, message: Mapping[str, Any]) -> None:
+        """Add a message. Raises InvalidRequest."""
+        fields = dict(message)
+        self.number = int(fields.pop("number", self.number + 1))
+        looks = {name: fields.pop(name) for name in ("size", "overlay", "quality", "format") if name in fields}
+        try:
+            checked = msgspec.convert({**msgspec.structs.asdict(self), **looks}, _Wanted)
+        except msgspec.ValidationError as error:
+            raise InvalidRequest(str(error), parameter="message") from error
+        self.size, self.overlay, self.quality, self.format = (
+            checked.size, checked.overlay, checked.quality, checked.format,
+        )  # fmt: skip
+        for name, value in fields.items():
+            self.move[name] = _added(name, self.move.get(name), value)
+
+
+async def stream_view(context: SlicerContext, socket: WebSocket, view: str) -> None:
+    """Serve one client until it leaves."""
+    await socket.accept()
+    with suppress(WebSocketDisconnect, RuntimeError):
+        await _Stream(context, socket, view).run()
+
+
+class _Stream:
+    def __init__(self, context: SlicerContext, socket: WebSocket, view: str) -> None:
+        self._context = context
+        self._socket = socket
+        self._view = view
+        self._wanted = _Wanted()
+        self._asked = asyncio.Event()
+        self._room = asyncio.Semaphore(UNDER_WAY)
+        self._under_way = 0
+        self._settled = True
+
+    async def run(self) -> None:
+        drawing = asyncio.create_task(self._draw())
+        listening = asyncio.create_task(self._listen())
+        done, pending = await asyncio.wait({drawing, listening}, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    async def _listen(self) -> None:
+        while True:
+            text = await self._socket.receive_text()
+            try:
+                if len(text) > MAX_MESSAGE:
+                    raise InvalidRequest("The message is too long", parameter="message")
+                message = msgspec.json.decode(text, type=dict[str, Any])
+                if "seen" in message:
+                    self._arrived()
+                    continue
+                self._wanted.take(message)
+            except (msgspec.DecodeError, TypeError, ValueError):
+                await self._tell(InvalidRequest("A message is a JSON object", parameter="message"))
+                continue
+            except MicrotomeError as error:
+                await self._tell(error)
+                continue
+            self._asked.set()
+
+    async def _draw(self) -> None:
+        while True:
+            moving = await self._next()
+            self._asked.clear()
+            await self._room.acquire()
+            self._under_way += 1
+            number, move = self._wanted.number, self._wanted.move
+            self._wanted.move = {}
+            try:
+                picture = await self._context.scene.ask(self._call(move, moving=moving))
+                state = await self._context.scene.ask(self._state())
+            except MicrotomeError as error:
+                self._arrived()
+                await self._tell(error)
+                continue
+            told = {
+                "kind": "moving" if moving else "still", "media_type": picture.media_type, "width": picture.width,
+                "height": picture.height, "number": number, "version": picture.version, "state": state,
+            }  # fmt: skip
+            await self._socket.send_text(encoded(told).decode())
+            await self._socket.send_bytes(picture.data)
+
+    def _arrived(self) -> None:
+        """A picture is no longer under way; who says so too often gains nothing."""
+        if self._under_way:
+            self._under_way -= 1
+            self._room.release()
+
+    async def _next(self) -> bool:
+        """Wait for something to draw: True for a picture asked for, False for the still one after the last."""
+        try:
+            async with asyncio.timeout(None if self._settled else STILL_SECONDS):
+                await self._asked.wait()
+        except TimeoutError:
+            self._settled = True
+            return False
+        self._settled = False
+        return True
+
+    def _call(self, move: Mapping[str, Any], *, moving: bool) -> Call[Picture]:
+        wanted = self._wanted
+        quality = min(wanted.quality, _MOVING_QUALITY) if moving else wanted.quality
+        image_format = "jpeg" if moving and wanted.format == "png" else wanted.format
+        fields: dict[str, Any] = {"size": wanted.size, "quality": quality, "format": image_format}
+        try:
+            if self._view.lower() == THREE_D:
+                effort = "interactive" if moving else "full"
+                return RenderThreeD(turn=msgspec.convert(move, Turn), effort=effort, **fields)
+            return RenderSlice(view=self._view, move=msgspec.convert(move, SliceMove), overlay=wanted.overlay, **fields)
+        except msgspec.ValidationError as error:
+            raise InvalidRequest(str(error), parameter="message") from error
+
+    def _state(self) -> Call[Any]:
+        return GetCamera() if self._view.lower() == THREE_D else GetSlice(view=self._view)
+
+    async def _tell(self, error: MicrotomeError) -> None:
+        await self._socket.send_text(encoded({"kind": "error", "message": error.message}).decode())
+
+
+def _added(name: str, before: Any, value: Any) -> Any:
+    """Moves that wait, together: angles and ways add up, factors multiply, the last of all others counts."""
+    if before is None:
+        return value
+    try:
+        if name in _ADDED:
+            return before + value
+        if name == "zoom":
+            return before * value
+        if name == "pan":
+            return [before[0] + value[0], before[1] + value[1]]
+    except (TypeError, IndexError) as error:
+        raise InvalidRequest(f"{name} is no number", parameter=name) from error
+    return value

@@ -1,0 +1,1 @@
+"""Meshes in files that MRML neither reads nor writes."""

@@ -1,0 +1,48 @@
+"""Files of the scene's own folder for answers, and which version of a node they show."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from microtome.scene.answers import Later
+from microtome.scene.calls.base import File
+from microtome.scene.calls.contents import Export
+from microtome.scene.mrml.application import Application
+
+NRRD = "application/octet-stream"
+
+
+def version(application: Application, node: Any, *more: object) -> str:
+    """Of a node and the data it holds, in this process of the scene."""
+    times = [node.GetMTime()]
+    if node.IsA("vtkMRMLVolumeNode") and node.GetImageData() is not None:
+        times.append(node.GetImageData().GetMTime())
+    if node.IsA("vtkMRMLSegmentationNode"):
+        times.append(node.GetSegmentation().GetMTime())
+    text = repr((application.started, node.GetID(), times, more))
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def file_name(name: str, ending: str) -> str:
+    """A name that is safe everywhere."""
+    safe = "".join(letter if letter.isalnum() or letter in " ._-()" else "_" for letter in name).strip(". ")
+    return f"{safe[:100] or 'node'}{ending}"
+
+
+def written(
+    application: Application, name: str, made: str, write: Callable[[IO[bytes]], None], media_type: str = NRRD
+) -> Later:
+    """Write a file outside of the scene's thread: ``write`` may touch arrays, not nodes."""
+    folder = application.folder
+
+    def work() -> Export:
+        path = Path(tempfile.mkdtemp(dir=folder)) / name
+        with path.open("wb") as file:
+            write(file)
+        return Export(made, File(str(path), name, media_type))
+
+    return Later(work)
