@@ -95,6 +95,11 @@ def internal(error: Exception) -> Response:
     return _json(_INTERNAL, incident(error))
 
 
+def refusal(status: int, code: str, message: str) -> Response:
+    """The answer to what no error class stands for: a method a path does not have, a service there is not."""
+    return _json(Wire(status, code), message)
+
+
 def incident(error: Exception) -> str:
     """Log a mistake of ours with its traceback, under a number; what a client is told of it."""
     number = secrets.token_hex(6)

@@ -12,19 +12,24 @@ from fastapi import FastAPI
 import microtome
 from microtome.api.browse import mount_browse
 from microtome.api.cors import Cors
+from microtome.api.deidentified import OnlyDicomweb
 from microtome.api.dicomweb import mount_dicomweb
+from microtome.api.docroot import mount_docroot
+from microtome.api.express.prepared import Express
 from microtome.api.login import LoginGate
 from microtome.api.root_path import RootPath
 from microtome.api.streamer import StreamerContext, mount_streamer
 from microtome.api.wsi_v3 import mount_wsi_v3
-from microtome.app.dicom import Dicom
+from microtome.app.dicom import Dicom, identity_rule
+from microtome.app.scene import Scene
 from microtome.app.services import Services, build_services
+from microtome.app.sources import SceneSources
 from microtome.app.v3 import LateMapper, open_policy, page_options, v3_context
 from microtome.auth.base import Authenticator
 from microtome.auth.none import NoAuthentication
 from microtome.auth.signed import SignedUrls
 from microtome.settings import Settings
-from microtome.viewer import ohif, pages
+from microtome.viewer import pages
 
 _HOUSEKEEPING_SECONDS = 30.0
 
@@ -36,9 +41,12 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
     """
     services = build_services(settings, shared_cache=shared_cache)
     policy = open_policy(settings)
-    dicom = Dicom(settings, services) if settings.dicomweb else None
+    mapper = LateMapper(settings, services)
+    dicom = Dicom(settings, services, services.index, mapper) if services.index is not None else None
     # A login is for every slide: where no signatures guard the other families, they ask for it, too.
     gated = policy is not None and policy.enabled and not settings.auth_enabled
+    scene = Scene(settings, shared_cache, login=gated) if settings.scene else None
+    rule = identity_rule(settings, gated=gated)
     auth: Authenticator = (
         SignedUrls(settings.auth_secrets) if settings.auth_enabled else NoAuthentication(private=gated)
     )
@@ -46,7 +54,12 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
         service=services.tiles,
         catalog=services.catalog,
         auth=auth,
-        cors=Cors(settings.cors_origins, credentials=settings.cors_credentials),
+        cors=Cors(
+            settings.cors_origins,
+            credentials=settings.cors_credentials,
+            families={"/dicom": "GET,HEAD,POST,OPTIONS" if _pages_may_store(settings) else "GET,HEAD,OPTIONS"},
+            apart=("/slicer", "/scene", "/system") if settings.scene else (),
+        ),
         pages=pages,
         default_quality=settings.jpeg_quality,
         cache_max_age=settings.cache_max_age,
@@ -55,9 +68,8 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
         root_path=settings.root_path,
         version=microtome.__version__,
         private=gated or auth.enabled,
+        overlays=None if dicom is None else dicom.overlays,
     )
-
-    mapper = LateMapper(settings, services)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -66,11 +78,15 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
             await mapper.open()  # what is wrong with it is told at the start
         if dicom is not None:
             dicom.start()
+        if scene is not None:
+            scene.start()
         housekeeping = asyncio.create_task(_housekeeping(services))
         try:
             yield
         finally:
             housekeeping.cancel()
+            if scene is not None:
+                await scene.close()
             if dicom is not None:
                 await dicom.close()
             await mapper.close()
@@ -91,22 +107,29 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
         openapi_url=None if settings.disable_openapi else "/openapi.json",
     )
     app.state.services = services
-    app.state.express = services.express
+    # Below ASGI nobody is asked who they are.
+    app.state.express = Express(budget=settings.cache_answers) if rule.everyone else services.express
     mount_streamer(app, context, None if gated else services.express)
     mount_wsi_v3(app, v3_context(settings, services, auth, policy, mapper), page_options(settings, auth))
     if dicom is not None:
-        folder = settings.ohif_dir or ohif.usual_folder()
-        mount_browse(
-            app,
-            folder if ohif.is_installed(folder) else None,
-            pages.error_page(404, ohif.MISSING_TITLE, ohif.MISSING, config={"base": settings.root_path}),
-            frame_ancestors=settings.frame_ancestors,
-        )
-        mount_dicomweb(app, dicom.context(auth, private=gated))
+        mount_browse(app, dicom.browse_context(auth, private=gated))
+        mount_dicomweb(app, dicom.context(auth, rule, private=gated))
+    if scene is not None:
+        scene.mount(app, auth, SceneSources(services, dicom))
+    if settings.docroot is not None:
+        mount_docroot(app, settings.docroot)
     if policy is not None and gated:
-        app.add_middleware(LoginGate, policy=policy, cors=context.cors)
+        hides = rule.hides if rule.by_claim else None
+        app.add_middleware(LoginGate, policy=policy, cors=context.cors, hides=hides)
+    if rule.everyone:
+        app.add_middleware(OnlyDicomweb, cors=context.cors)
     app.add_middleware(RootPath, root_path=settings.root_path)
     return app
+
+
+def _pages_may_store(settings: Settings) -> bool:
+    """Whether pages of other origins may send instances: of those that were named, never of all."""
+    return settings.dicom_store is not None and "*" not in settings.cors_origins
 
 
 async def _housekeeping(services: Services) -> None:

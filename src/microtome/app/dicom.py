@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+import microtome
+from microtome.api.browse import BrowseContext
 from microtome.api.dicomweb import DicomwebContext, Limits
-from microtome.app.services import Services
+from microtome.api.forwarded import Proxies
+from microtome.app.attributes import Attributes
+from microtome.app.background import Background
+from microtome.app.services import Services, place_of_index
 from microtome.auth.base import Authenticator
+from microtome.auth.identities import IdentityRule, parse_rule
+from microtome.catalog.base import Mapper
+from microtome.dicom.deidentify.content import DeidentifiedContent
+from microtome.dicom.deidentify.pseudonyms import Pseudonyms
+from microtome.dicom.deidentify.view import DeidentifiedIndex
 from microtome.dicom.files import FileContent
 from microtome.dicom.image import ImageFacts, image_facts
-from microtome.dicom.index.base import Index
-from microtome.dicom.index.late import LateIndex
-from microtome.dicom.index.url import open_index, usual_index
-from microtome.dicom.index.walk import Walk
+from microtome.dicom.index.base import SlideIndex
+from microtome.dicom.index.database import Database
+from microtome.dicom.index.url import open_database
+from microtome.dicom.overlays.service import Overlays
 from microtome.dicom.receive import Receiver
-from microtome.dicom.rows import SLIDE, InstanceRow
-from microtome.dicom.slides import OpenedSlide, SlideContent, batch_of, slide_key
-from microtome.errors import InvalidRequest, MicrotomeError, NotFound, UnsupportedFormat
+from microtome.dicom.rows import SLIDE, WHOLE_SLIDE, InstanceRow
+from microtome.dicom.series import series_id
+from microtome.dicom.slides import OpenedSlide, SlideContent, slide_key
+from microtome.errors import InvalidRequest, MicrotomeError, UnsupportedFormat
 from microtome.model import SlideRecord
 from microtome.settings import Settings
 from microtome.storage.keys import check_key
-from microtome.telemetry import logger
+from microtome.viewer import ohif, pages
 
 T = TypeVar("T")
-_PAGE = 200
 _DICOM_FORMATS = frozenset({"wsidicom"})
-_LAST = "\U0010ffff"
 
 
 class OpenSlides:
@@ -65,26 +73,68 @@ def _receiver(settings: Settings) -> Receiver | None:
     return receiver
 
 
+def identity_rule(settings: Settings, *, gated: bool) -> IdentityRule:
+    """From whom identities are hidden. Raises InvalidRequest for what could not be kept."""
+    rule = parse_rule(settings.dicom_deidentify)
+    if (rule.everyone or rule.by_claim) and settings.dicom_deidentify_key is None:
+        raise InvalidRequest("--dicom-deidentify needs --dicom-deidentify-key", parameter="dicom_deidentify_key")
+    if rule.by_claim and not gated:
+        raise InvalidRequest(
+            "--dicom-deidentify tells callers apart by their login: set --integration, and no signed URLs",
+            parameter="dicom_deidentify",
+        )
+    return rule
+
+
 class Dicom:
     """Index, contents and the work in the background of one process."""
 
-    def __init__(self, settings: Settings, services: Services) -> None:
+    def __init__(self, settings: Settings, services: Services, index: SlideIndex, mapper: Mapper) -> None:
         self._settings = settings
         self._services = services
-        self.index: Index = LateIndex(self._open)
+        self.index = index
         self.files = FileContent(services.store)
-        self.slides = SlideContent(OpenSlides(services), label=settings.dicom_labels)
+        attributes = Attributes(settings, services.store, mapper)
+        self.slides = SlideContent(OpenSlides(services), attributes.annotations, label=settings.dicom_labels)
+        self.overlays = Overlays(index, self.files, self.slides, services.tiles.workers)
+        self._background = Background(settings, services, index, self.slides, attributes)
+        self.view = self._view()
         self._receiver = _receiver(settings)
-        self._walking: asyncio.Task[None] | None = None
 
-    async def _open(self) -> Index:
-        place = self._settings.dicom_index or str(usual_index(self._settings.data or ""))
-        if "://" not in place:
-            await asyncio.to_thread(Path(place).parent.mkdir, parents=True, exist_ok=True)
-        return await open_index(place)
+    def _view(self) -> DeidentifiedIndex | None:
+        """What is shown where identities are hidden. Raises InvalidRequest for a key that is too short."""
+        settings = self._settings
+        if settings.dicom_deidentify_key is None:
+            return None
 
-    def context(self, auth: Authenticator, *, private: bool) -> DicomwebContext:
-        """What the family needs."""
+        async def opened(name: str) -> Database:
+            return await open_database(await place_of_index(settings), beside=name)
+
+        return DeidentifiedIndex(
+            self.index,
+            opened,
+            Pseudonyms(settings.dicom_deidentify_key),
+            unmarked=settings.dicom_deidentify_unmarked,
+        )
+
+    def context(self, auth: Authenticator, rule: IdentityRule, *, private: bool) -> DicomwebContext:
+        """What the family needs. Where nobody may see identities there is nothing else in it."""
+        plain = self._plain_context(auth, private=private)
+        if self.view is None:
+            return plain
+        view = self.view
+        content = DeidentifiedContent(view.deidentifier, view.original, plain.content)
+
+        async def facts(row: InstanceRow) -> ImageFacts:
+            return await self._facts(await view.original(row))
+
+        hidden = replace(
+            plain, index=view, files=content, slides=content, facts=facts, receiver=None, private=True,
+            stand_in=view.shown,
+        )  # fmt: skip
+        return hidden if rule.everyone else replace(plain, deidentified=hidden)
+
+    def _plain_context(self, auth: Authenticator, *, private: bool) -> DicomwebContext:
         settings = self._settings
         return DicomwebContext(
             self.index,
@@ -92,13 +142,47 @@ class Dicom:
             self.slides,
             auth,
             self._facts,
+            self._services.tiles.workers,
             store=self._services.store,
             receiver=self._receiver,
             public_url=settings.public_url or "",
+            proxies=Proxies(settings.trusted_proxies),
             root_path=settings.root_path,
             cache_max_age=settings.cache_max_age,
             private=private,
         )
+
+    def browse_context(self, auth: Authenticator, *, private: bool) -> BrowseContext:
+        """What the pages need."""
+        settings = self._settings
+        folder = settings.ohif_dir or ohif.usual_folder()
+        return BrowseContext(
+            self.index,
+            auth,
+            pages,
+            self._slide_of,
+            ohif=folder if ohif.is_installed(folder) else None,
+            missing=ohif.MISSING,
+            admins=frozenset(settings.admins),
+            private=private,
+            frame_ancestors=settings.frame_ancestors,
+            root_path=settings.root_path,
+            version=microtome.__version__,
+        )
+
+    async def _slide_of(self, rows: Sequence[InstanceRow]) -> str | None:
+        """The slide that the instances of a series are: one they are made of, or the series itself."""
+        first = rows[0]
+        found = slide_key(first.key)
+        if not first.key.startswith(SLIDE):
+            if not any(row.sop_class == WHOLE_SLIDE for row in rows):
+                return None
+            found = series_id(first.study_uid, first.series_uid)
+        try:
+            await self._services.tiles.info(self._services.catalog.resolve(found))
+        except MicrotomeError:
+            return None
+        return found
 
     async def _facts(self, row: InstanceRow) -> ImageFacts:
         if not row.key.startswith(SLIDE):
@@ -107,75 +191,12 @@ class Dicom:
 
     def start(self) -> None:
         """Keep the index up to date from now on."""
-        self._walking = asyncio.create_task(self._keep_up())
+        self._background.start()
 
     async def close(self) -> None:
         """End all work."""
-        if self._walking is not None:
-            self._walking.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._walking
+        await self._background.close()
+        self.overlays.close()
+        if self.view is not None:
+            await self.view.close()
         await self.index.close()
-
-    async def _keep_up(self) -> None:
-        told = ""
-        while True:
-            try:
-                async with self.index.walking() as mine:
-                    if mine:
-                        await Walk(self._services.store, self.index, processes=1).run()
-                        if self._settings.dicom_slides:
-                            await self._index_slides()
-                told = ""
-            except MicrotomeError as error:
-                if error.message != told:  # once, however long it lasts
-                    logger.warning("The DICOM index could not be brought up to date: %s", error.message)
-                told = error.message
-            except Exception:  # noqa: BLE001 - what one walk meets must not end the next
-                logger.exception("The DICOM index could not be brought up to date")
-            await asyncio.sleep(self._settings.dicom_rescan)
-
-    async def _index_slides(self) -> None:
-        """Slides of other formats, as studies."""
-        known = {slide_key(key): version for key, _, version, _ in await self._rows() if key.startswith(SLIDE)}
-        seen: set[str] = set()
-        cursor: str | None = None
-        while True:
-            page = await self._services.catalog.list(limit=_PAGE, cursor=cursor)
-            for record in page.slides:
-                seen.add(record.key)
-                await self._index_slide(record, known.get(record.key))
-            cursor = page.next_cursor
-            if cursor is None:
-                break
-        gone = [key for key, *_ in await self._rows() if slide_key(key) not in seen]
-        if gone:
-            await self.index.forget(gone)
-
-    async def _index_slide(self, record: SlideRecord, known: str | None) -> None:
-        try:
-            if known is not None and (await self._services.store.head(record.key)).etag == known:
-                return
-        except NotFound:
-            pass  # a folder
-        try:
-            described = await self.slides.described(record.key)
-        except MicrotomeError as error:
-            logger.debug("Slide %s is not shown as DICOM: %s", record.key, error.message)
-            return
-        if described.identity.version == known:
-            return
-        batch = await asyncio.to_thread(batch_of, described)
-        await self.index.put(batch)  # in place of those of an older version, at once
-        made = {each.file.key for each in batch.files}
-        if surplus := [key for key, *_ in await self._rows(record.key) if key not in made]:
-            await self.index.forget(surplus)
-
-    async def _rows(self, key: str = "") -> list[tuple[str, int, str, object]]:
-        begin = f"{SLIDE}{key}#" if key else SLIDE
-        found: list[tuple[str, int, str, object]] = []
-        after = begin
-        while rows := await self.index.files(after, begin + _LAST, 10_000):
-            found += rows
-            after = rows[-1][0]
-        return found

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from microtome.api.express.prepared import Express
+from microtome.catalog.base import Catalog
 from microtome.catalog.folder import FolderCatalog
-from microtome.catalog.kinds import Kinds, kinds_of
+from microtome.catalog.kinds import Kinds, kinds_of, without_dicom
+from microtome.catalog.series import SeriesCatalog
+from microtome.dicom.index.base import SlideIndex
+from microtome.dicom.index.kept import KeptIndex
+from microtome.dicom.index.late import LateIndex
+from microtome.dicom.index.url import open_index, usual_index
+from microtome.dicom.series import FOLDER, SeriesList, SeriesStore
 from microtome.errors import InvalidRequest
 from microtome.formats.base import FormatOptions
 from microtome.formats.registry import FormatRegistry
@@ -29,7 +37,12 @@ class Services:
     """What one application is made of; kept at ``app.state.services`` for tests and for the command line."""
 
     store: Store
-    catalog: FolderCatalog
+    """The data; where there is an index, the DICOM series in it are folders, too."""
+    catalog: Catalog
+    """All slides."""
+    files: Catalog
+    """Those that are no DICOM where there is an index of that, else all."""
+    index: SlideIndex | None
     tiles: TileService
     express: Express
     counters: Counters
@@ -59,6 +72,21 @@ def open_storage(settings: Settings, counters: Counters | None = None) -> Store:
     )
 
 
+async def place_of_index(settings: Settings) -> str:
+    """Where the DICOM index is: a URL, or a path whose folder is there."""
+    place = settings.dicom_index or str(usual_index(settings.data or ""))
+    if "://" not in place:
+        await asyncio.to_thread(Path(place).parent.mkdir, parents=True, exist_ok=True)
+    return place
+
+
+def _open_index(settings: Settings) -> SlideIndex:
+    async def opened() -> SlideIndex:
+        return await open_index(await place_of_index(settings))
+
+    return KeptIndex(LateIndex(opened))
+
+
 def open_formats(settings: Settings) -> FormatRegistry:
     """The formats as the settings want them. Raises InvalidRequest(parameter="isolate")."""
     return FormatRegistry.from_entry_points(
@@ -79,6 +107,15 @@ def build_services(settings: Settings, *, shared_cache: Path | None = None) -> S
     )
     formats = open_formats(settings)
     kinds = kinds_of(formats)
+    files: Catalog = FolderCatalog(store, kinds)
+    catalog = files
+    index = _open_index(settings) if settings.dicomweb else None
+    if index is not None:
+        series = SeriesList(index)
+        store = SeriesStore(store, index, series)
+        files = FolderCatalog(store, without_dicom(kinds))
+        catalog = SeriesCatalog(files, series, FOLDER)
+        kinds = replace(kinds, holds_slides=index.holds_slides)
     copies = LocalCopies(settings.cache_dir, settings.local_copies)
     pool = SlidePool(
         store,
@@ -98,4 +135,4 @@ def build_services(settings: Settings, *, shared_cache: Path | None = None) -> S
         counters=counters,
     )
     express = Express(budget=settings.cache_answers)
-    return Services(store, FolderCatalog(store, kinds), tiles, express, counters, formats, kinds, copies)
+    return Services(store, catalog, files, index, tiles, express, counters, formats, kinds, copies)

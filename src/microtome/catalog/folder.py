@@ -77,7 +77,8 @@ class FolderCatalog:
                 is_slide = self._kinds.is_one_slide(names)
                 if is_slide:
                     yield here.removesuffix("/"), here
-                if is_slide or is_part(here):
+                many = len(names) == JUDGED  # else it is as quick to go through
+                if is_slide or is_part(here) or (many and self._kinds.is_dicom_alone(names)):
                     await ahead.pass_over(here)
                 continue
             ahead.keys.popleft()

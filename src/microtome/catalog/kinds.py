@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from microtome.formats.base import FolderFormat, Suffixed
 from microtome.formats.registry import FormatRegistry
@@ -15,6 +15,9 @@ IsSlide = Callable[[str, bytes | None], bool | None]
 IsFolderSlide = Callable[[Sequence[str]], bool]
 """Whether a folder is a slide, by the names in it, relative to it."""
 
+HoldsSlides = Callable[[str], Awaitable[bool]]
+"""(key): whether the DICOM file or folder there is, or holds, a slide, as far as somebody knows."""
+
 HEAD_BYTES = 4096
 """So many first bytes are read where a name leaves it open."""
 
@@ -23,6 +26,9 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 DICOM = (".dcm", ".dicom")
 """Names of DICOM instances: many of them side by side are one slide."""
+
+DICOM_FORMATS = ("wsidicom", "openslide")
+"""The formats that read them, the one first that reads all of them."""
 
 SUFFIXES = (
     ".svs", ".tif", ".tiff", ".tf2", ".tf8", ".btf", ".qptiff", ".ndpi", ".vms", ".vmu", ".mrxs", ".scn", ".svslide",
@@ -40,10 +46,16 @@ _PART = re.compile(r"\.zarr/|(?:^|/)_[^/]+_/stack\d+/", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """The rules slides are listed by. They are pure and quick: ``is_slide`` is asked for every name of a folder."""
+    """The rules slides are listed by. They are pure and quick: ``is_slide`` is asked for every name of a folder.
+
+    ``is_dicom_folder`` tells a folder of DICOM files, whatever is in them. ``holds_slides`` knows that; None: nobody
+    does, and names must do.
+    """
 
     is_slide: IsSlide
     is_folder_slide: IsFolderSlide
+    is_dicom_folder: IsFolderSlide = lambda _: False
+    holds_slides: HoldsSlides | None = None
 
     def is_one_slide(self, names: Sequence[str]) -> bool:
         """Whether a folder with these names is to be listed as one slide.
@@ -54,6 +66,11 @@ class Kinds:
         if any(self._stands_alone(name) for name in names):
             names = [name for name in names if "/" in name or name.startswith(".") or name.endswith(".json")]
         return bool(names) and self.is_folder_slide(names)
+
+    def is_dicom_alone(self, names: Sequence[str]) -> bool:
+        """Whether a folder holds DICOM files side by side and, as far as these names go, nothing else."""
+        flat = not any("/" in name or (self.is_slide(name, None) and not _is_dicom(name)) for name in names)
+        return flat and self.is_dicom_folder(names)
 
     def _stands_alone(self, name: str) -> bool:
         """Whether it is, by its name, a slide directly in the folder, and neither a picture nor part of a series."""
@@ -71,7 +88,27 @@ def kinds_of(formats: FormatRegistry) -> Kinds:
     def is_folder_slide(names: Sequence[str]) -> bool:
         return any(each.recognises_folder(names) for each in families)
 
-    return Kinds(by_suffix((*SUFFIXES, *named), recognises=recognises), is_folder_slide)
+    def is_dicom_folder(names: Sequence[str]) -> bool:
+        found = {each.name for each in families if each.recognises_folder(names)}
+        return DICOM_FORMATS[0] in found and found <= {*DICOM_FORMATS}
+
+    return Kinds(by_suffix((*SUFFIXES, *named), recognises=recognises), is_folder_slide, is_dicom_folder)
+
+
+def without_dicom(kinds: Kinds) -> Kinds:
+    """The rules for what is no DICOM: its slides are listed by their series."""
+
+    def is_slide(name: str, head: bytes | None) -> bool | None:
+        return False if _is_dicom(name) else kinds.is_slide(name, head)
+
+    def is_folder_slide(names: Sequence[str]) -> bool:
+        return kinds.is_folder_slide(names) and not kinds.is_dicom_folder(names)
+
+    return replace(kinds, is_slide=is_slide, is_folder_slide=is_folder_slide)
+
+
+def _is_dicom(name: str) -> bool:
+    return name.lower().endswith(DICOM)
 
 
 def is_part(key: str) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from microtome.caching import Cache
 from microtome.catalog.kept import Kept
-from microtome.catalog.kinds import HEAD_BYTES, Kinds
+from microtome.catalog.kinds import DICOM, HEAD_BYTES, Kinds
 from microtome.errors import Conflict, LimitExceeded, NotFound, UnsupportedFormat
 from microtome.storage.base import Store
 from microtome.storage.keys import check_key, is_prefix
@@ -175,7 +175,16 @@ class Listings:
                 if is_slide:
                     folder.slides[_name(key)] = Entry(_name(key), key)
             folder.unsure = []
-        return [folder.slides[name] for name in sorted(folder.slides)]
+        entries = [folder.slides[name] for name in sorted(folder.slides)]
+        shown = await together([self._is_shown(entry, folder.folders.get(entry.name)) for entry in entries])
+        return [entry for entry, is_shown in zip(entries, shown, strict=True) if is_shown]
+
+    async def _is_shown(self, entry: Entry, folder: Folder | None) -> bool:
+        """Whether an entry that is a slide by its name is one: DICOM may be anything."""
+        dicom = folder is not None and self._kinds.is_dicom_folder(folder.names())
+        if self._kinds.holds_slides is None or not (dicom or entry.name.lower().endswith(DICOM)):
+            return True
+        return await self._kinds.holds_slides(entry.key)
 
     async def _list(self, path: str, depth: int) -> Folder:
         folder = await survey(self._store, path and path + "/", depth)
@@ -219,17 +228,19 @@ class Listings:
         if verdict is not False:
             try:
                 info = await self._store.head(key)
-                if verdict or await self._looks_like_slide(key, info.etag):
-                    return Entry(_name(key), key, await self.companions(key))
+                found = Entry(_name(key), key, await self.companions(key))
+                if (verdict or await self._looks_like_slide(key, info.etag)) and await self._is_shown(found, None):
+                    return found
             except NotFound:
                 pass
         try:
             folder = await self.folder(key, 0)
         except UnsupportedFormat as error:  # a store that cannot list knows no folders
             raise NotFound("slide", key) from error
-        if not folder.is_slide:
+        found = Entry(_name(key), key, _dicom_files(key, folder))
+        if not folder.is_slide or not await self._is_shown(found, folder):
             raise NotFound("slide", key)
-        return Entry(_name(key), key, _dicom_files(key, folder))
+        return found
 
     async def _looks_like_slide(self, key: str, etag: str) -> bool:
         known = self._looks.get((key, etag))

@@ -65,9 +65,10 @@ async def _index(
 ) -> None:
     from microtome.dicom.index.url import open_index, usual_index
     from microtome.dicom.index.walk import Walk
-    from microtome.dicom.index.watch import watch
+    from microtome.dicom.index.watch import Following, is_index, watch
 
-    opened = await open_index(target or str(usual_index(settings.data or "")))
+    place = target or str(usual_index(settings.data or ""))
+    opened = await open_index(place)
     store = open_storage(settings)
     try:
         async with opened.walking() as mine:
@@ -79,7 +80,8 @@ async def _index(
             await _summary(opened, progress, everything=problems)
             if watching:
                 click.echo("Following changes; Ctrl-C ends")
-                await watch(Walk(store, opened, processes, settle=2.0), tell=_changes)
+                following = Following(tell=_changes, ignored=is_index(place))
+                await watch(Walk(store, opened, processes, settle=2.0), following)
     finally:
         await store.close()
         await opened.close()

@@ -18,6 +18,7 @@ from microtome.cli.options import Failure
 from microtome.cli.serve import serve
 from microtome.cli.settings import settings
 from microtome.cli.sign import sign
+from microtome.cli.slicer import slicer
 from microtome.errors import MicrotomeError
 from microtome.server.leave import leave
 
@@ -36,10 +37,10 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Options without a command belong to serve."""
+        """Options without a command belong to serve; ``--python-code`` is how clients start the original."""
         own = {"--help", "-h", "--version", "-V"}
         if args and args[0].startswith("-") and args[0] not in own:
-            args = ["serve", *args]
+            args = ["slicer" if args[0] == "--python-code" else "serve", *args]
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -62,7 +63,7 @@ def commands() -> None:
     """
 
 
-for command in (serve, demo, inspect, check, index, ohif, sign, settings):
+for command in (serve, slicer, demo, inspect, check, index, ohif, sign, settings):
     command.context_settings.update(_HELP)
     commands.add_command(command)
 

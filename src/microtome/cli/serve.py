@@ -25,13 +25,18 @@ def serve(place: str | None, **given: Any) -> None:
     logs.set_up(verbose=settings.verbose)
     if settings.data is None:
         settings = dataclasses.replace(settings, data=str(demo_folder()))
+    run(settings)
+
+
+def run(settings: Settings) -> None:
+    """Serve until told to stop; ends the program."""
     _check_storage(settings)
     _check_formats(settings)
     _check_secrets(settings)
-    from microtome.server.run import serve as run  # the web server is loaded only by the command that needs it
+    from microtome.server.run import serve as run_server  # the web server is loaded only by commands that need it
 
     try:
-        status = run(settings)
+        status = run_server(settings)
     except OSError as error:
         raise Failure(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; choose another with --port"

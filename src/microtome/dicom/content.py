@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from microtome.dicom.dataset import Bulk, Dataset
@@ -11,6 +12,23 @@ from microtome.dicom.rows import InstanceRow
 from microtome.errors import NotFound
 
 _PATH = re.compile(r"[0-9A-F]{8}(?:/[0-9]{1,9}/[0-9A-F]{8}){0,63}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value of ``length`` bytes that need not be in memory; ``read`` gives those from ``start`` up to ``stop``."""
+
+    length: int
+    read: Callable[[int, int], AsyncIterator[bytes]]
+
+
+def at_hand(data: bytes) -> Value:
+    """A value that is in memory."""
+
+    async def read(start: int, stop: int) -> AsyncIterator[bytes]:
+        yield data[start:stop]
+
+    return Value(len(data), read)
 
 
 class Content(Protocol):
@@ -30,12 +48,20 @@ class Content(Protocol):
         """
         ...
 
+    def peek(self, row: InstanceRow, numbers: Sequence[int]) -> list[bytes] | None:
+        """What ``frames`` would give if that needs no waiting, else None; also for whatever ``frames`` refuses."""
+        ...
+
     def part10(self, row: InstanceRow) -> AsyncIterator[bytes]:
         """The whole file as it is stored (PS3.10 §7), in pieces."""
         ...
 
     async def bulk(self, row: InstanceRow, path: str) -> bytes:
         """The value of an element, named as in a BulkDataURI (``json.to_json``). Raises NotFound(what="bulk data")."""
+        ...
+
+    async def value(self, row: InstanceRow, path: str) -> Value:
+        """As ``bulk``, of any length. Where it cannot be read piece by piece, it is ``at_hand(await bulk(...))``."""
         ...
 
 

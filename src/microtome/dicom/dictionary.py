@@ -71,6 +71,11 @@ def _entries() -> Mapping[int, _Entry]:
     return DicomDictionary
 
 
+def names() -> dict[str, str]:
+    """Names of all tags that are not repeated, by their eight digits."""
+    return {digits(tag): entry[2] for tag, entry in _entries().items() if entry[2]}
+
+
 @lru_cache(maxsize=1)
 def plain() -> Mapping[int, str]:
     """VR of the tags that a reader of implicit VR meets most: one VR, no sequence, no pixel data."""

@@ -139,7 +139,7 @@ def frame_table(
         raise InvalidRequest("native pixel data has no items", parameter="pixels")
     frames = max(frames, 1)
     reader = _Reader(file, window)
-    tag, length = reader.item(pixels.offset)
+    tag, length = _Reader(file, 0).item(pixels.offset)
     if tag != _ITEM:
         raise CorruptData("pixel data does not begin with an item", offset=pixels.offset)
     begin = pixels.offset + 8 + length
@@ -149,7 +149,7 @@ def frame_table(
     if not video and (found := _extended(file, pixels, begin, frames)) is not None:
         return found
     basic = _basic(file, pixels.offset + 8, length, frames)
-    if believe and not video and basic is not None and (found := _believed(reader, begin, basic)) is not None:
+    if believe and not video and basic is not None and (found := _believed(_Reader(file, 0), begin, basic)) is not None:
         return found
     offsets, lengths, complete = _walk(reader, begin)
     return FrameTable(offsets, lengths, _grouped(reader, offsets, lengths, frames, basic, begin, video=video), complete)

@@ -8,24 +8,37 @@ from dataclasses import dataclass
 
 from microtome.caching import Cache
 from microtome.dicom import decode, syntaxes
-from microtome.dicom.content import value_at
-from microtome.dicom.dataset import Dataset
+from microtome.dicom.content import Value, at_hand, value_at
+from microtome.dicom.dataset import Bulk, Dataset
 from microtome.dicom.encapsulated import FrameTable, frame_table
 from microtome.dicom.image import PIXEL_DATA, ImageFacts, image_facts
-from microtome.dicom.part10 import Part10, opened, read_value, scan
+from microtome.dicom.part10 import opened, read_value, scan
 from microtome.dicom.rows import InstanceRow
 from microtome.errors import CorruptData, LimitExceeded, NotFound
 from microtome.storage.base import Store
 
 PIECE = 1 << 20
 """Bytes of a file that are read and sent at once."""
-MOST_BYTES = 1 << 30
-"""Largest value or frame that is held in memory."""
+MOST_BYTES = 128 << 20
+"""Most bytes of values or frames that are held in memory for one answer; larger values are read while they are sent."""
 _BESIDE = 256
 """Bytes beyond the header that the scanner may look at: the element that holds the pixels."""
 _TABLES_BUDGET = 64 << 20
 _FACTS_BUDGET = 16 << 20
 _FACTS_BYTES = 1024
+_HEADERS_BUDGET = 16 << 20
+_PARSED = 8
+"""A data set in memory takes so many times its bytes in the file, values and objects."""
+_SMALL = 16 << 10
+"""Headers up to here are read where they are asked for: to change threads would take longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """A data set without its pixels, and how many bytes of the file it took to read it."""
+
+    dataset: Dataset
+    read: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +69,11 @@ class FileContent:
             _TABLES_BUDGET, weigh=lambda table: int(table.offsets.nbytes + table.lengths.nbytes)
         )
         self._facts: Cache[str, ImageFacts] = Cache(_FACTS_BUDGET, weigh=lambda _: _FACTS_BYTES)
+        self._headers: Cache[str, _Header] = Cache(_HEADERS_BUDGET, weigh=lambda kept: _PARSED * kept.read)
 
     async def header(self, row: InstanceRow) -> Dataset:
         """See ``content.Content``."""
-        return (await self._scanned(row)).dataset
+        return (await self._headers.get_or_compute(f"{row.key}\0{row.version}", lambda: self._scanned(row))).dataset
 
     async def frames(self, row: InstanceRow, numbers: Sequence[int]) -> list[bytes]:
         """See ``content.Content``."""
@@ -74,33 +88,74 @@ class FileContent:
         pieces = iter(await self._ranges(row, spans))
         return [b"".join(next(pieces) for _ in ranges) for ranges in wanted]
 
-    async def part10(self, row: InstanceRow) -> AsyncIterator[bytes]:
+    def peek(self, row: InstanceRow, numbers: Sequence[int]) -> list[bytes] | None:
+        """See ``content.Content``: one frame of a file that was read from before."""
+        if row.pixel is None or len(numbers) != 1:
+            return None
+        key, frame = f"{row.key}\0{row.version}", numbers[0] - 1
+        if row.pixel.length is None:
+            table = self._tables.get(key)
+            if table is None or not 0 <= frame < table.frames or len(ranges := table.ranges(frame)) != 1:
+                return None
+            begin, length = ranges[0]
+        else:
+            facts, syntax = self._facts.get(key), syntaxes.find(row.transfer_syntax)
+            if facts is None or syntax.big_endian or syntax.deflated or facts.allocated == 1:
+                return None
+            if not 0 <= frame < facts.frames:
+                return None
+            place = facts.native_range(frame)
+            begin, length = row.pixel.offset + place.offset, place.length
+        data = self._store.peek(row.key, begin, begin + length, etag=row.version)
+        return None if data is None or len(data) < length else [data]
+
+    def part10(self, row: InstanceRow) -> AsyncIterator[bytes]:
         """See ``content.Content``."""
-        for start in range(0, row.size, PIECE):
-            stop = min(start + PIECE, row.size)
-            yield (await self._store.get_range(row.key, start, stop, etag=row.version)).data
+        return self._pieces(row, 0, row.size)
 
     async def bulk(self, row: InstanceRow, path: str) -> bytes:
+        """See ``content.Content``. Raises LimitExceeded above ``MOST_BYTES``."""
+        value = await self.value(row, path)
+        _check(value.length)
+        return b"".join([piece async for piece in value.read(0, value.length)])
+
+    async def value(self, row: InstanceRow, path: str) -> Value:
         """See ``content.Content``."""
-        whole = row.pixel if path == f"{PIXEL_DATA:08X}" else None
-        if whole is not None and whole.length is not None:
-            _check(whole.length)
-            if not syntaxes.find(row.transfer_syntax).deflated:
-                return (await self._ranges(row, [(whole.offset, whole.offset + whole.length)]))[0]
+        large = Bulk(0, 0)
+        deflated = syntaxes.find(row.transfer_syntax).deflated
+        if path == f"{PIXEL_DATA:08X}" and row.pixel is not None and row.pixel.length is not None:
+            large = Bulk(row.pixel.offset, row.pixel.length)
+        else:
+            found = value_at(await self.header(row), path)
+            if isinstance(found, bytes):
+                return at_hand(found)
+            large = found
+        if deflated or large.word > 1:
+            return at_hand(await self._made(row, large))
+        return Value(
+            large.length,
+            lambda start, stop: self._pieces(row, large.offset + start, large.offset + stop),
+        )
+
+    async def _made(self, row: InstanceRow, large: Bulk) -> bytes:
+        """A value that does not stand in the file as it is sent: inflated, in the other byte order."""
+        _check(large.length)
         loop = asyncio.get_running_loop()
 
         def read() -> bytes:
             file = StoreFile(self._store, row, loop)
-            header = scan(file)
-            if whole is not None and whole.length is not None:
-                return opened(file, header).read_at(whole.offset, whole.length)
-            value = value_at(header.dataset, path)
-            if isinstance(value, bytes):
-                return value
-            _check(value.length)
-            return read_value(opened(file, header), value)
+            return read_value(opened(file, scan(file)), large)
 
         return await asyncio.to_thread(read)
+
+    async def _pieces(self, row: InstanceRow, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Bytes of the file, read while they are sent. Raises CorruptData when it ends before."""
+        for begin in range(start, stop, PIECE):
+            end = min(begin + PIECE, stop)
+            data = (await self._store.get_range(row.key, begin, end, etag=row.version)).data
+            if len(data) < end - begin:
+                raise CorruptData("A value is cut off by the end of the file", offset=begin)
+            yield data
 
     # -- pieces ------------------------------------------------------------------------------------------------------
 
@@ -113,13 +168,15 @@ class FileContent:
 
         return await self._facts.get_or_compute(f"{row.key}\0{row.version}", read)
 
-    async def _scanned(self, row: InstanceRow) -> Part10:
+    async def _scanned(self, row: InstanceRow) -> _Header:
         loop = asyncio.get_running_loop()
         stop = min(row.size, row.header_length + _BESIDE) if row.header_length else row.size
         if syntaxes.find(row.transfer_syntax).deflated or stop > MOST_BYTES:
-            return await asyncio.to_thread(scan, StoreFile(self._store, row, loop))
+            return _Header((await asyncio.to_thread(scan, StoreFile(self._store, row, loop))).dataset, stop)
         head = (await self._store.get_range(row.key, 0, stop, etag=row.version)).data
-        return await asyncio.to_thread(scan, _Head(head, row.size))
+        if stop <= _SMALL:
+            return _Header(scan(_Head(head, row.size)).dataset, stop)
+        return _Header((await asyncio.to_thread(scan, _Head(head, row.size))).dataset, stop)
 
     async def _native(self, row: InstanceRow, numbers: Sequence[int]) -> list[bytes]:
         assert row.pixel is not None  # noqa: S101 - the caller looked
@@ -129,8 +186,7 @@ class FileContent:
         _check(sum(each.length for each in ranges))
         begin = row.pixel.offset
         if syntaxes.find(row.transfer_syntax).deflated:
-            whole = await self.bulk(row, f"{PIXEL_DATA:08X}")
-            found = [whole[each.offset : each.offset + each.length] for each in ranges]
+            found = [await self._made(row, Bulk(begin + each.offset, each.length)) for each in ranges]
         else:
             spans = [(begin + each.offset, begin + each.offset + each.length) for each in ranges]
             found = await self._ranges(row, spans)

@@ -15,6 +15,7 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any, Final
 
+from microtome.dicom.charset import Decoder
 from microtome.dicom.dataset import SPECIFIC_CHARACTER_SET, Bulk, Dataset, Element
 from microtome.dicom.fromjson import from_json
 from microtome.dicom.scanner import PixelData
@@ -30,6 +31,8 @@ TRAILING_PADDING: Final = 0xFFFC_FFFC
 """Says nothing (PS3.10 §7.2); nobody asks for it."""
 _EXACT: Final = 1 << 53
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+_SHORT: Final = 64
+"""Bytes of values that are likely to be met again."""
 _LONGEST_NUMBER: Final = 64
 """Characters; DS has 16. What is longer is no number anybody meant, and is not kept."""
 _GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
@@ -48,14 +51,16 @@ def to_json(
     bulk_uri: BulkUri | None = None,
     inline_up_to: int = INLINE,
     pixels: PixelData | None = None,
+    shared: bool = False,
 ) -> dict[str, Any]:
     """A data set as a JSON object by tag, ascending; group lengths and trailing padding are left out.
 
     Binary values longer than ``inline_up_to`` bytes and values that were not read become ``BulkDataURI``. Without
     ``bulk_uri`` binary values are all inline, and attributes whose value was not read are missing. ``pixels`` adds
-    the pixel data, which is no part of ``dataset``, as one more URI.
+    the pixel data, which is no part of ``dataset``, as one more URI. ``shared``: short elements that are alike are one
+    object, also from call to call, which is faster and for callers that change none of it.
     """
-    found = _object(dataset, "", bulk_uri, inline_up_to)
+    found = _object(dataset, "", bulk_uri, inline_up_to, _alike if shared else _plain)
     if pixels is None or bulk_uri is None:
         return found
     tag = f"{pixels.tag:08X}"
@@ -63,7 +68,26 @@ def to_json(
     return dict(sorted(found.items()))
 
 
-def _object(dataset: Dataset, path: str, bulk_uri: BulkUri | None, inline_up_to: int) -> dict[str, Any]:
+def _plain(vr: str, value: bytes, text: Decoder) -> dict[str, Any]:
+    """An element that is neither binary nor a sequence."""
+    values = _NUMERIC_VALUES[vr](value) if vr in _NUMERIC_VALUES else strings(vr, text(value, vr))
+    return {"vr": vr, "Value": values} if values else {"vr": vr}
+
+
+_remembered = lru_cache(maxsize=16384)(_plain)
+
+
+def _alike(vr: str, value: bytes, text: Decoder) -> dict[str, Any]:
+    return _remembered(vr, value, text) if len(value) <= _SHORT else _plain(vr, value, text)
+
+
+def _object(
+    dataset: Dataset,
+    path: str,
+    bulk_uri: BulkUri | None,
+    inline_up_to: int,
+    plain: Callable[[str, bytes, Decoder], dict[str, Any]],
+) -> dict[str, Any]:
     found: dict[str, Any] = {}
     text = dataset.text
     for tag, element in dataset.elements.items():
@@ -82,11 +106,11 @@ def _object(dataset: Dataset, path: str, bulk_uri: BulkUri | None, inline_up_to:
                 else:
                     found[name] = {"vr": vr, "InlineBinary": b64encode(value).decode("ascii")}
             else:
-                values = _NUMERIC_VALUES[vr](value) if vr in _NUMERIC_VALUES else strings(vr, text(value, vr))
-                found[name] = {"vr": vr, "Value": values} if values else {"vr": vr}
+                found[name] = plain(vr, value, text)
         elif isinstance(value, tuple):
             items = [
-                _object(item, f"{path}{name}/{number}/", bulk_uri, inline_up_to) for number, item in enumerate(value, 1)
+                _object(item, f"{path}{name}/{number}/", bulk_uri, inline_up_to, plain)
+                for number, item in enumerate(value, 1)
             ]
             found[name] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
         elif bulk_uri is not None:

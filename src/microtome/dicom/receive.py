@@ -10,12 +10,11 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from microtome.dicom.index.base import Batch, State, Stored
 from microtome.dicom.index.ingest import Collector, LocalFile
@@ -28,13 +27,12 @@ _INCOMPLETE = re.compile("cut off|beyond the end|without its end|frames:")
 _META = re.compile(rb"\x02\0.\0(?:UL|OB|UI|SH)", re.DOTALL)
 """File meta information without the preamble that belongs before it (PS3.10 §7.1)."""
 
-Failure = Literal["resources", "mismatch", "cannot understand", "processing", "duplicate"]
+Failure = Literal["resources", "mismatch", "cannot understand", "transfer syntax"]
 REASONS: dict[Failure, int] = {
     "resources": 0xA700,
     "mismatch": 0xA900,
     "cannot understand": 0xC000,
-    "processing": 0x0110,
-    "duplicate": 0x0111,
+    "transfer syntax": 0xC122,
 }
 """Failure Reason (0008,1197) of what was not stored (PS3.18 §I.2.2, PS3.7 §C.5)."""
 
@@ -67,6 +65,41 @@ class Accepted:
         )
 
 
+class Incoming:
+    """A file that is being received, without a buffer: what a full disk does not take is told at once."""
+
+    def __init__(self, descriptor: int, path: Path, most: int) -> None:
+        self.descriptor = descriptor
+        self.path = path
+        self.size = 0
+        self._most = most
+
+    def write(self, data: bytes) -> None:
+        """Some more bytes. Raises LimitExceeded for a file too large, OSError when the disk is full."""
+        if self.size == 0 and _META.match(data):
+            data = b"\0" * 128 + b"DICM" + data  # some clients leave it out
+        if self.size + len(data) > self._most:
+            raise LimitExceeded(
+                f"An instance of more than {self._most} bytes is not stored", limit="instance bytes", value=self._most
+            )
+        rest = memoryview(data)
+        while rest:
+            written = os.write(self.descriptor, rest)
+            self.size += written
+            rest = rest[written:]
+
+    @property
+    def readable(self) -> LocalFile:
+        """What was written, to be read."""
+        return LocalFile(self.descriptor, self.size)
+
+    def close(self) -> None:
+        """Nothing more is written; without a name the file is gone."""
+        os.close(self.descriptor)
+        with suppress(FileNotFoundError):
+            self.path.unlink()
+
+
 class Receiver:
     """Writes into ``folder``, whose key in the store is ``prefix``. Everything here blocks: call it in threads."""
 
@@ -83,49 +116,35 @@ class Receiver:
                     if path.name.startswith(INCOMING) and time.time() - path.stat().st_mtime > older:
                         path.unlink()
 
-    @contextmanager
-    def incoming(self) -> Generator[BinaryIO]:
-        """A temporary file for the next part; it is gone afterwards unless ``accept`` gave it a name."""
+    def begin(self) -> Incoming:
+        """A temporary file for the next part, to be closed: it is gone then unless ``accept`` gave it a name.
+
+        Raises OSError when the disk is full.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(prefix=INCOMING, dir=self._folder, delete=False) as file:
-            try:
-                yield file  # type: ignore[misc]
-            finally:
-                with suppress(FileNotFoundError):
-                    Path(file.name).unlink()
+        descriptor, name = tempfile.mkstemp(prefix=INCOMING, dir=self._folder)
+        return Incoming(descriptor, Path(name), self._most)
 
-    def write(self, file: BinaryIO, data: bytes) -> None:
-        """Some more bytes of a part. Raises LimitExceeded for an instance too large, OSError when the disk is full."""
-        if file.tell() + len(data) > self._most:
-            raise LimitExceeded(
-                f"An instance of more than {self._most} bytes is not stored", limit="instance bytes", value=self._most
-            )
-        if file.tell() == 0 and _META.match(data):
-            file.write(b"\0" * 128 + b"DICM")  # some clients leave it out
-        file.write(data)
-
-    def accept(self, file: BinaryIO, study: str | None) -> tuple[Outcome, Accepted | None]:
+    def accept(self, file: Incoming, study: str | None) -> tuple[Outcome, Accepted | None]:
         """Look at a complete part and give it its name. ``study`` is the one of the URL, that it must belong to.
 
         A file of the same instance is replaced. Raises OSError when the disk is full.
         """
-        file.flush()
-        size = file.tell()
         collector = Collector()
-        collector.add(Stored("incoming", size, ""), LocalFile(file.fileno(), size))
+        collector.add(Stored("incoming", file.size, ""), file.readable)
         (found,) = collector.batch.files
         row = found.row
         if row is None or found.state is not State.INDEXED or _INCOMPLETE.search(found.reason):
             return Outcome(failure="cannot understand"), None
         if study is not None and row.study_uid != study:
             return Outcome(row.sop_class, row.sop_uid, failure="mismatch"), None
-        os.fsync(file.fileno())
+        os.fsync(file.descriptor)
         digest = sha256(row.sop_uid.encode()).hexdigest()
         name = f"{digest[:2]}/{digest[2:34]}.dcm"
         place = self._folder / name
         place.parent.mkdir(exist_ok=True)
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(place)
+        file.path.chmod(0o644)
+        file.path.replace(place)
         _sync(place.parent)
         told = Outcome(row.sop_class, row.sop_uid, row.study_uid, row.series_uid)
         return told, Accepted(self._prefix + name, collector.batch)

@@ -22,6 +22,9 @@ SLIDE = "/slide:"
 """Keys of instances that are made of slides begin so; no key of a store begins with a slash."""
 
 
+WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
+"""SOP class of VL Whole Slide Microscopy images."""
+
 INCOMING = ".incoming-"
 """Names of files begin so that are being received: they are none yet."""
 

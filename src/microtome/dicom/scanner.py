@@ -48,9 +48,9 @@ _VR: Final = re.compile(rb"[A-Z]{2}")
 
 DEPTH: Final = 64
 """Sequences within sequences."""
-ELEMENTS: Final = 2_000_000
-"""Elements and items of one file."""
-HEADER_BYTES: Final = 128 << 20
+ELEMENTS: Final = 250_000
+"""Elements and items of one file. Read and told as JSON, each takes some 500 bytes of memory."""
+HEADER_BYTES: Final = 24 << 20
 """Bytes of one file read to know its header; large values and pixel data are not among them."""
 DISORDER: Final = 65536
 """Elements that may come after one of a higher tag."""

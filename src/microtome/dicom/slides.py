@@ -5,6 +5,7 @@ An instance of a slide has the key ``/slide:KEY#NUMBER``, with the slide's own k
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, cast
@@ -16,13 +17,13 @@ from numpy.typing import NDArray
 
 from microtome.caching import Cache
 from microtome.dicom import wsi
-from microtome.dicom.content import value_at
+from microtome.dicom.content import Value, at_hand, value_at
 from microtome.dicom.dataset import Dataset
 from microtome.dicom.image import PIXEL_DATA
 from microtome.dicom.index.answers import packed
 from microtome.dicom.index.base import Batch, Scanned, Stored
 from microtome.dicom.json import INLINE, to_json
-from microtome.dicom.rows import SLIDE, InstanceRow, Level, PixelPlace, attributes_of
+from microtome.dicom.rows import SLIDE, WHOLE_SLIDE, InstanceRow, Level, PixelPlace, attributes_of
 from microtome.dicom.scanner import PixelData
 from microtome.dicom.wsi import Annotation, Coding, SlideIdentity, VirtualInstance
 from microtome.errors import Conflict, CorruptData, NotFound, UnsupportedFormat
@@ -83,7 +84,7 @@ class DescribedSlide:
             study_uid=study_uid or self.identity.study_uid,
             series_uid=self.identity.series_uid,
             sop_uid=instance.sop_uid,
-            sop_class=wsi.VL_WHOLE_SLIDE,
+            sop_class=WHOLE_SLIDE,
             transfer_syntax=instance.coding.transfer_syntax,
             number=instance.number,
             key=f"{SLIDE}{self.identity.id}#{instance.number}",
@@ -106,6 +107,19 @@ def slide_key(key: str) -> str:
     return key.removeprefix(SLIDE).rpartition("#")[0] if key.startswith(SLIDE) else key
 
 
+_ATTRIBUTES = re.compile(r";attributes=[0-9a-f]{16}")
+
+
+def slide_version(version: str) -> str:
+    """The version of the file in the version of an instance made of it."""
+    return _ATTRIBUTES.sub("", version)
+
+
+def stored_version(version: str, annotation: Annotation | None) -> str:
+    """The version of an instance: that of the file, and of what is known of patient and specimen."""
+    return version if annotation is None else f"{version};attributes={annotation.digest}"
+
+
 def batch_of(described: DescribedSlide, annotation: Annotation | None = None) -> Batch:
     """All instances of a slide, for an index. Blocks."""
     batch = Batch()
@@ -119,7 +133,7 @@ def batch_of(described: DescribedSlide, annotation: Annotation | None = None) ->
             batch.templates.append(text)
             batch.studies[row.study_uid] = attributes_of(Level.STUDY, document)
             batch.series[row.study_uid, row.series_uid] = attributes_of(Level.SERIES, document)
-        stored = Stored(row.key, row.size, row.version)
+        stored = Stored(row.key, row.size, stored_version(row.version, annotation))
         batch.files.append(Scanned(stored, row, 0, packed(text, batch.templates[0])))
     return batch
 
@@ -168,6 +182,12 @@ class SlideContent:
         identity = SlideIdentity(key, version, key.rstrip("/").rpartition("/")[2])
         return DescribedSlide(identity, info, wsi.instances(identity, info, codings, label=self._label))
 
+    async def headers(self, key: str) -> tuple[DescribedSlide, list[Dataset]]:
+        """A slide as a study, and the data sets of its instances. Raises as ``described``."""
+        found = await self.described(key)
+        known = self._annotations(found.identity.id)
+        return found, [found.header(each, known) for each in found.instances]
+
     # -- content.Content ---------------------------------------------------------------------------------------------
 
     async def header(self, row: InstanceRow) -> Dataset:
@@ -183,12 +203,16 @@ class SlideContent:
             raise NotFound("frame", str(beyond), f"There is no frame {beyond}; there are {instance.frames}")
 
         async def work(slide: OpenedSlide, version: str) -> list[bytes]:
-            if version != row.version:
+            if version != slide_version(row.version):
                 raise Conflict("The slide was replaced; look its instances up again")
             info = await slide.info()
             return [await _frame(slide, info, instance, number - 1) for number in numbers]
 
         return await self._slides.run(slide_key(row.key), work)
+
+    def peek(self, row: InstanceRow, numbers: Sequence[int]) -> list[bytes] | None:
+        """See ``content.Content``: slides are read by their own service."""
+        return None
 
     async def part10(self, row: InstanceRow) -> AsyncIterator[bytes]:
         """See ``content.Content``: the header, then one frame after the other."""
@@ -216,6 +240,10 @@ class SlideContent:
         if not isinstance(value, bytes):
             raise NotFound("bulk data", path[:200])
         return value
+
+    async def value(self, row: InstanceRow, path: str) -> Value:
+        """See ``content.Content``."""
+        return at_hand(await self.bulk(row, path))
 
     async def _instance(self, row: InstanceRow) -> tuple[DescribedSlide, VirtualInstance]:
         described = await self.described(slide_key(row.key))

@@ -122,6 +122,17 @@ ALL: Mapping[str, TransferSyntax] = MappingProxyType({each.uid: each for each in
 """Every transfer syntax of PS3.6 that a file may have, by UID."""
 
 
+NOT_SENT = frozenset({IMPLICIT_LITTLE, EXPLICIT_BIG})
+"""Syntaxes that are not sent whoever asks for them (PS3.18 §8.7.3.5.2): files of them go out as Explicit VR Little
+Endian, which is the same pixel data.
+"""
+
+
+def as_sent(uid: str) -> str:
+    """The transfer syntax in which an instance that is held in ``uid`` can be had without being decoded."""
+    return EXPLICIT_LITTLE if uid in NOT_SENT else uid
+
+
 def find(uid: str) -> TransferSyntax:
     """Facts of a transfer syntax. One that nobody knows is explicit, little-endian, of an unknown codec (PS3.5 §A.4).
 

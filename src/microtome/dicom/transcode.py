@@ -37,6 +37,7 @@ _STEP = 1 / 512
 _NEAR = 2
 """The largest error of near-lossless JPEG-LS, in steps of a sample."""
 _MAX_RLE_SEGMENTS = 15
+_HEADER = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +147,12 @@ def encode(array: Samples, facts: ImageFacts, target: str, *, rgb: bool, quality
                 )
             )
         case syntaxes.JPEG_LS:
-            return without_spiff(bytes(imagecodecs.jpegls_encode(unsigned)))
+            return without_spiff(bytes(imagecodecs.jpegls_encode(unsigned, out=_room(unsigned))))
         case syntaxes.JPEG_LS_NEAR:
             # An error must not lead out of the stored bits, nor over the sign.
             whole = facts.stored == facts.allocated and not facts.signed
-            return without_spiff(bytes(imagecodecs.jpegls_encode(unsigned, level=_NEAR if whole else 0)))
+            level = _NEAR if whole else 0
+            return without_spiff(bytes(imagecodecs.jpegls_encode(unsigned, level=level, out=_room(unsigned))))
         case syntaxes.JPEG_2000_LOSSLESS | syntaxes.JPEG_2000:
             lossless = target == syntaxes.JPEG_2000_LOSSLESS
             return bytes(
@@ -184,6 +186,11 @@ def encode(array: Samples, facts: ImageFacts, target: str, *, rgb: bool, quality
             return bytes(imagecodecs.jpeg8_encode(plane, level=quality, bitspersample=12))
         case _:
             raise UnsupportedFormat(f"Frames cannot be encoded as {syntaxes.find(target).name}", feature=target)
+
+
+def _room(samples: Samples) -> int:
+    """Bytes for a JPEG-LS stream: noise takes more than its samples did, and the encoder's own buffer is too small."""
+    return 2 * samples.nbytes + _HEADER
 
 
 def without_spiff(data: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ _MODALITY_LUTS, _VOI_LUTS = 0x0028_3000, 0x0028_3010
 _SMALLEST, _LARGEST = 0x0028_0106, 0x0028_0107
 _PADDING, _PADDING_LIMIT = 0x0028_0120, 0x0028_0121
 _FRACTION = 0x0062_000E
+_PIECE = 1 << 15
 SHARED, PER_FRAME = 0x5200_9229, 0x5200_9230
 _TRANSFORMATION, _FRAME_VOI = 0x0028_9145, 0x0028_9132
 
@@ -68,7 +70,7 @@ class Rescale:
         return values * self.slope + self.intercept
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Grayscale:
     """Everything between stored values and shades. ``bounds``: stored values to show when there is no window."""
 
@@ -90,16 +92,32 @@ class Grayscale:
 
     def apply(self, samples: Samples, facts: ImageFacts) -> NDArray[np.uint8]:
         """(rows, columns, 1) stored samples to (rows, columns, 1) shades, 0 black and 255 white."""
-        bounds = self.bounds or self._bounds(samples)
+        windowed = isinstance(self.voi, Window) and isinstance(self.modality, Rescale) and self.presentation is None
+        bounds = (0.0, 0.0) if windowed else self.bounds or self._bounds(samples)
         if facts.kind == "float" or facts.allocated > 16:
             return self._shades(samples.astype(np.float64), bounds)
         unsigned = samples.view(f"u{samples.dtype.itemsize}")
         low, high = int(samples.min()), int(samples.max())
+        entries = 1 << 8 * samples.dtype.itemsize
+        if windowed:
+            # The slices of a series share a window, and a table of it when its ends are round.
+            low, high = -(1 << (-1 - low).bit_length()) if low < 0 else 0, (1 << max(high, 0).bit_length()) - 1
+            table = _windowed(replace(self, bounds=None), low, high, entries)
+        else:
+            table = self.table(low, high, entries, bounds)
+        shades = np.empty(samples.shape, np.uint8)
+        flat, out = unsigned.reshape(-1), shades.reshape(-1)
+        # In pieces: numpy makes eight bytes of each sample on the way, which had better stay in the processor's cache.
+        for start in range(0, flat.size, _PIECE):
+            table.take(flat[start : start + _PIECE], out=out[start : start + _PIECE], mode="clip")
+        return shades
+
+    def table(self, low: int, high: int, entries: int, bounds: tuple[float, float]) -> NDArray[np.uint8]:
+        """Shades of the samples from ``low`` to ``high`` among ``entries``, negative ones in the upper half."""
         values = np.arange(low, high + 1)
-        table = np.zeros(1 << 8 * samples.dtype.itemsize, np.uint8)
-        # Two's complement: the negative values are the upper half of the unsigned ones.
-        table[values & (len(table) - 1)] = self._shades(values.astype(np.float64), bounds)
-        return table.take(unsigned)
+        found = np.zeros(entries, np.uint8)
+        found[values & (entries - 1)] = self._shades(values.astype(np.float64), bounds)
+        return found
 
     def _bounds(self, samples: Samples) -> tuple[float, float]:
         """Smallest and largest sample of a frame, padding left out."""
@@ -133,6 +151,11 @@ class Grayscale:
         if self.padding is not None:
             shades = np.where((stored >= self.padding[0]) & (stored <= self.padding[1]), 0.0, shades)
         return to_bytes(shades)
+
+
+@lru_cache(maxsize=64)
+def _windowed(grayscale: Grayscale, low: int, high: int, entries: int) -> NDArray[np.uint8]:
+    return grayscale.table(low, high, entries, (0, 0))
 
 
 def grayscale(dataset: Dataset, facts: ImageFacts, read: Reader, frame: int = 0) -> Grayscale:

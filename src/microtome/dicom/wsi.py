@@ -19,9 +19,9 @@ import numpy as np
 
 from microtome.dicom.build import Value, code, dataset, decimal, item
 from microtome.dicom.dataset import Dataset
+from microtome.dicom.rows import WHOLE_SLIDE
 from microtome.model import EncodedTile, Raster, Size, SlideInfo, TileIndex
 
-VL_WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 NATIVE, JPEG, JPEG_2000_LOSSLESS, JPEG_2000 = (
     "1.2.840.10008.1.2.1",
     "1.2.840.10008.1.2.4.50",
@@ -55,9 +55,18 @@ class Coding:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What is known of patient, study and specimen: attributes by keyword, as a table or a mapper gives them."""
+    """What is known of patient, study and specimen: attributes by keyword, as a table or a mapper gives them.
+
+    ``Staining`` is the name of a stain, ``PrimaryAnatomicStructure`` a code as value^scheme^meaning.
+    """
 
     attributes: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that stand for all of it."""
+        text = "\0".join(f"{name}={value}" for name, value in sorted(self.attributes.items()))
+        return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +79,7 @@ class SlideIdentity:
 
     def uid(self, what: str, *, versioned: bool = False) -> str:
         """A UID under 2.25 (PS3.5 §B.2) that stands for a part of the slide."""
-        text = f"microtome\0{what}\0{self.id}\0{self.version if versioned else ''}"
-        digest = bytearray(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
-        digest[6] = digest[6] & 0x0F | 0x80  # RFC 9562 §5.8: a UUID of version 8, made by a rule of our own
-        digest[8] = digest[8] & 0x3F | 0x80
-        return f"2.25.{int.from_bytes(digest, 'big')}"
+        return _uid_of(f"microtome\0{what}\0{self.id}\0{self.version if versioned else ''}")
 
     @property
     def study_uid(self) -> str:
@@ -85,6 +90,29 @@ class SlideIdentity:
     def series_uid(self) -> str:
         """The only series of the study."""
         return self.uid("series")
+
+
+def _uid_of(text: str) -> str:
+    digest = bytearray(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
+    digest[6] = digest[6] & 0x0F | 0x80  # RFC 9562 §5.8: a UUID of version 8, made by a rule of our own
+    digest[8] = digest[8] & 0x3F | 0x80
+    return f"2.25.{int.from_bytes(digest, 'big')}"
+
+
+def study_uid(identity: SlideIdentity, told: Mapping[str, str]) -> str:
+    """The study of a slide: the one it is told to be of, else one for all slides of the same examination.
+
+    That is told by the accession number (of a patient), else by the patient with date and number of the study. Slides
+    that nothing is known of have a study of their own.
+    """
+    if uid := told.get("StudyInstanceUID"):
+        return uid
+    patient = told.get("PatientID", "")
+    if accession := told.get("AccessionNumber"):
+        return _uid_of(f"microtome\0accession\0{patient}\0{accession}")
+    if patient:
+        return _uid_of(f"microtome\0patient\0{patient}\0{told.get('StudyDate', '')}\0{told.get('StudyID', '')}")
+    return identity.study_uid
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +236,7 @@ def header(
     told = dict(annotation.attributes) if annotation else {}
     values: dict[str, Value] = {
         **_patient_and_study(identity, told),
-        **_series(identity, info),
+        **_series(identity, info, told),
         **_image(identity, info, instance, told),
         **_functional_groups(identity, info, instance),
         **_optical_paths(info, instance),
@@ -236,28 +264,29 @@ def spacing_um(info: SlideInfo, instance: VirtualInstance) -> tuple[float, float
 
 def _patient_and_study(identity: SlideIdentity, told: Mapping[str, str]) -> dict[str, Value]:
     """Patient (PS3.3 §C.7.1.1) and General Study (§C.7.2.1); unknown values of type 2 stay empty."""
+    uid = study_uid(identity, told)
     return {
         "PatientName": told.get("PatientName", ""),
         "PatientID": told.get("PatientID", ""),
         "PatientBirthDate": told.get("PatientBirthDate", ""),
         "PatientSex": told.get("PatientSex", ""),
-        "StudyInstanceUID": told.get("StudyInstanceUID") or identity.study_uid,
+        "StudyInstanceUID": uid,
         "StudyDate": told.get("StudyDate", ""),
         "StudyTime": told.get("StudyTime", ""),
         "ReferringPhysicianName": told.get("ReferringPhysicianName", ""),
         "StudyID": told.get("StudyID", ""),
         "AccessionNumber": told.get("AccessionNumber", ""),
-        "StudyDescription": told.get("StudyDescription", identity.name[:64]),
+        "StudyDescription": told.get("StudyDescription") or ("" if uid != identity.study_uid else identity.name[:64]),
     }
 
 
-def _series(identity: SlideIdentity, info: SlideInfo) -> dict[str, Value]:
+def _series(identity: SlideIdentity, info: SlideInfo, told: Mapping[str, str]) -> dict[str, Value]:
     """General Series, Frame of Reference, (Enhanced) General Equipment (PS3.3 §C.7.3.1, C.7.4.1, C.7.5)."""
     return {
         "Modality": "SM",
         "SeriesInstanceUID": identity.series_uid,
         "SeriesNumber": 1,
-        "SeriesDescription": identity.name[:64],
+        "SeriesDescription": told.get("SeriesDescription") or identity.name[:64],
         "FrameOfReferenceUID": identity.uid("frame of reference"),
         "PositionReferenceIndicator": "SLIDE_CORNER",
         "Manufacturer": (info.vendor or "unknown")[:64],
@@ -279,7 +308,7 @@ def _image(
     spacing = spacing_um(info, instance)
     values: dict[str, Value] = {
         "ImageType": ("ORIGINAL" if full else "DERIVED", "PRIMARY", instance.flavour, "NONE" if full else "RESAMPLED"),
-        "SOPClassUID": VL_WHOLE_SLIDE,
+        "SOPClassUID": WHOLE_SLIDE,
         "SOPInstanceUID": instance.sop_uid,
         "InstanceNumber": instance.number,
         "ContentDate": scanned[:8],
@@ -402,20 +431,40 @@ def _optical_paths(info: SlideInfo, instance: VirtualInstance) -> dict[str, Valu
 def _specimen(identity: SlideIdentity, told: Mapping[str, str]) -> dict[str, Value]:
     """Specimen (PS3.3 §C.7.6.22), with the slide's name where nobody told a better one."""
     container = told.get("ContainerIdentifier") or identity.name[:64]
+    specimen_id = told.get("SpecimenIdentifier") or container
     specimen: dict[str, Value] = {
-        "SpecimenIdentifier": told.get("SpecimenIdentifier") or container,
+        "SpecimenIdentifier": specimen_id,
         "SpecimenUID": told.get("SpecimenUID") or identity.uid("specimen"),
         "IssuerOfTheSpecimenIdentifierSequence": (),
-        "SpecimenPreparationSequence": (),
+        "SpecimenPreparationSequence": _preparation(specimen_id, told.get("Staining", "")),
     }
-    if "SpecimenShortDescription" in told:
-        specimen["SpecimenShortDescription"] = told["SpecimenShortDescription"]
+    for keyword in ("SpecimenShortDescription", "SpecimenDetailedDescription"):
+        if keyword in told:
+            specimen[keyword] = told[keyword]
+    if anatomy := told.get("PrimaryAnatomicStructure"):
+        value, scheme, meaning = anatomy.split("^")
+        specimen["PrimaryAnatomicStructureSequence"] = code(value, scheme, meaning)
     return {
         "ContainerIdentifier": container,
         "IssuerOfTheContainerIdentifierSequence": (),
         "ContainerTypeCodeSequence": code("433466003", "SCT", "Microscope slide"),
         "SpecimenDescriptionSequence": (item(specimen),),
     }
+
+
+def _preparation(specimen: str, staining: str) -> tuple[Dataset, ...]:
+    """The staining as a step of the preparation (PS3.16 TID 8001, TID 8003), when it is known."""
+    if not staining:
+        return ()
+    step = (
+        item({"ValueType": "TEXT", "ConceptNameCodeSequence": code("121041", "DCM", "Specimen Identifier"),
+              "TextValue": specimen}),
+        item({"ValueType": "CODE", "ConceptNameCodeSequence": code("111701", "DCM", "Processing type"),
+              "ConceptCodeSequence": code("127790008", "SCT", "Staining")}),
+        item({"ValueType": "TEXT", "ConceptNameCodeSequence": code("424361007", "SCT", "Using substance"),
+              "TextValue": staining}),
+    )  # fmt: skip
+    return (item({"SpecimenPreparationStepContentItemSequence": step}),)
 
 
 def _srgb() -> bytes:

@@ -14,10 +14,12 @@ from microtome.dicom import dictionary
 from microtome.dicom.dataset import Dataset, Element
 from microtome.dicom.fromjson import from_json
 from microtome.dicom.json import INLINE, TRAILING_PADDING, BulkUri, texts, values_of
-from microtome.dicom.scanner import DEPTH, ELEMENTS, PixelData
+from microtome.dicom.scanner import DEPTH, PixelData
 from microtome.errors import CorruptData, LimitExceeded
 
 NAMESPACE: Final = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
+NODES: Final = 1_000_000
+"""Elements of a document that is read: every value is one."""
 _BINARY: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, not even escaped (§2.2)."""
@@ -141,10 +143,17 @@ def from_xml(document: bytes, bulk: Mapping[str, bytes]) -> Dataset:
     Raises CorruptData for what is no such document, LimitExceeded when it is too deep or has too many elements. A
     document type is refused, and with it every entity.
     """
+    return from_json(as_json(document), bulk)
+
+
+def as_json(document: bytes) -> dict[str, Any]:
+    """A Native DICOM Model document as an object of the JSON model, whose values are not checked yet; raises as
+    ``from_xml`` does.
+    """
     root = _parsed(document)
     if root.name != "NativeDicomModel":
         raise CorruptData("not a Native DICOM Model")
-    return from_json(_object(root), bulk)
+    return _object(root)
 
 
 def _parsed(document: bytes) -> _Node:
@@ -157,8 +166,8 @@ def _parsed(document: bytes) -> _Node:
         count += 1
         if len(stack) > DEPTH * 2 + 8:
             raise LimitExceeded(f"sequences nested more than {DEPTH} deep", limit="DEPTH", value=len(stack))
-        if count > ELEMENTS:
-            raise LimitExceeded(f"more than {ELEMENTS} elements", limit="ELEMENTS", value=count)
+        if count > NODES:
+            raise LimitExceeded(f"more than {NODES} XML elements", limit="NODES", value=count)
         node = _Node(name.rpartition(" ")[2], attributes)
         stack[-1].children.append(node)
         stack.append(node)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -18,10 +19,12 @@ import uvicorn
 from microtome.api.express.prepared import Express
 from microtome.api.express.protocol import express_protocol
 from microtome.app import create_app
+from microtome.server.memory import keep_freed_memory
 from microtome.settings import Settings
 from microtome.telemetry import logger
 
 BACKLOG = 2048
+LAST_PORT = 65535
 BACKLOG_SECONDS = 0.1
 """How long connections are still taken after the end was asked for."""
 STOP_SECONDS = 0.3
@@ -80,6 +83,7 @@ class Server(uvicorn.Server):
 
 def build(settings: Settings, ready: Callable[[], None], *, shared_cache: Path | None = None) -> Server:
     """The server of one process."""
+    keep_freed_memory()
     app = create_app(settings, shared_cache=shared_cache)
     express: Express = app.state.express
     config = uvicorn.Config(
@@ -87,7 +91,9 @@ def build(settings: Settings, ready: Callable[[], None], *, shared_cache: Path |
         http=express_protocol(express),
         loop="uvloop",
         lifespan="on",
-        ws="none",
+        ws="websockets-sansio" if settings.scene else "none",
+        ws_max_size=1 << 20,
+        ws_per_message_deflate=False,
         log_config=None,
         access_log=not settings.no_tracing and settings.verbose,
         server_header=False,
@@ -104,12 +110,30 @@ def build(settings: Settings, ready: Callable[[], None], *, shared_cache: Path |
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A listening socket. Raises OSError when the address is taken or not ours."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    """A listening socket, on the next free port where that is looked for.
+
+    Raises OSError when the address is taken or not ours.
+    """
+    port = settings.port
+    while True:
+        try:
+            return _bound(settings.host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not settings.port_search or not 0 < port < LAST_PORT:
+                raise
+            port += 1
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((settings.host, settings.port))
-    listening.listen(BACKLOG)
+    try:
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
     listening.settimeout(0)
     os.set_inheritable(listening.fileno(), True)  # noqa: FBT003
     return listening

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import cast
 
@@ -97,6 +98,15 @@ def items(value: object) -> tuple[str, ...]:
             raise ValueError('must be a list such as a,b or ["a", "b"]') from None
     parts = cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else (value,)
     return tuple(item for part in parts for item in map(str.strip, text(part).split(",")) if item)
+
+
+def networks(value: object) -> tuple[str, ...]:
+    """Addresses and networks: ``127.0.0.1,10.0.0.0/8,::1``."""
+    found = items(value)
+    try:
+        return tuple(str(ip_network(each, strict=False)) for each in found)
+    except ValueError:
+        raise ValueError("must be addresses or networks such as 127.0.0.1,10.0.0.0/8") from None
 
 
 def color(value: object) -> tuple[int, int, int]:

@@ -16,6 +16,7 @@ from microtome.settings.parse import (
     duration,
     items,
     name_of_bucket,
+    networks,
     optional_path,
     optional_text,
     priorities,
@@ -28,6 +29,8 @@ PREFIX = "MICROTOME_"
 OFF = False
 ON = True
 _CORES = os.cpu_count() or 2
+_SECRET_BYTES = 16
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,9 @@ class Settings:
     workers: int = _option(1, whole(1, 64), "Processes that share the port and the tile cache")
     root_path: str = _option("", text, "Path under which a proxy shows the server, such as /slides", ws="WS_ROOT_PATH")
 
+    trusted_proxies: tuple[str, ...] = _option((), networks, "Addresses and networks of proxies whose Forwarded and"
+                                               " X-Forwarded headers are believed")  # fmt: skip
+
     s3_bucket: str | None = _option(None, name_of_bucket, "Bucket to serve, as s3://BUCKET", wsi="WSI_S3_BUCKET",
                                     group="storage")  # fmt: skip
     s3_endpoint: str | None = _option(None, optional_text, "Address of an S3-compatible server", wsi="WSI_S3_ENDPOINT",
@@ -81,6 +87,8 @@ class Settings:
                                            secret=True)  # fmt: skip
     public_view: bool = _option(OFF, boolean, "Let everybody open /view, although signed URLs are required",
                                 group="access")  # fmt: skip
+    admins: tuple[str, ...] = _option((), items, "Subjects (sub) of those who may see the pages below /admin where"
+                                      " there is a login", group="access")  # fmt: skip
     cors_origins: tuple[str, ...] = _option(("*",), items, "Origins whose pages may read answers; * for all",
                                             wsi="WSI_CORS_ORIGINS", ws="WS_CORS_ALLOW_ORIGINS",
                                             group="access")  # fmt: skip
@@ -195,25 +203,87 @@ class Settings:
                                       " a file in the user's cache folder", group="dicom", secret=True)  # fmt: skip
     dicom_rescan: float = _option(300.0, duration, "How often new and changed files are looked for", unit="s",
                                   group="dicom")  # fmt: skip
+    dicom_settle: float = _option(2.0, duration, "So long a file must not have changed before it is read", unit="s",
+                                  group="dicom")  # fmt: skip
     dicom_slides: bool = _option(ON, boolean, "Show slides of other formats as DICOM", group="dicom")
     dicom_labels: bool = _option(ON, boolean, "Show their labels and overviews, too", group="dicom")
+    dicom_attributes: str | None = _option(None, optional_text, "Table (CSV) of patients and specimens of slides: a"
+                                           " path, a URL, or a file in the data", group="dicom")  # fmt: skip
+    dicom_cases: str | None = _option(None, optional_text, "What the case of a slide in the mapper is called in DICOM:"
+                                      " PatientID, AccessionNumber or StudyID", group="dicom")  # fmt: skip
     dicom_store: str | None = _option(None, optional_text, "Folder below the data for instances that are sent (STOW);"
                                       " without, none are accepted", group="dicom")  # fmt: skip
+    dicom_deidentify: str = _option("off", text, "Who sees instances without identities, through DICOMweb only: off,"
+                                    " everyone, CLAIM=PATTERN of a login, or !CLAIM=PATTERN for all others",
+                                    group="dicom")  # fmt: skip
+    dicom_deidentify_key: str | None = _option(None, optional_text, "Secret that pseudonyms, UIDs and dates are made"
+                                               " with, at least 32 bytes; also lets WADO-URI anonymise", group="dicom",
+                                               secret=True)  # fmt: skip
+    dicom_deidentify_unmarked: bool = _option(OFF, boolean, "Show them ultrasound, photographs and captured screens"
+                                              " that do not say whether text is burned in", group="dicom")  # fmt: skip
     public_url: str | None = _option(None, optional_text, "Where clients reach the server, https://host; for the"
                                      " addresses in DICOMweb answers", group="dicom")  # fmt: skip
     ohif_dir: Path | None = _option(None, optional_path, "Folder of OHIF's files (microtome ohif install)",
                                     group="dicom")  # fmt: skip
 
+    docroot: Path | None = _option(None, optional_path, "Folder of your own pages, served at / where nothing of the"
+                                   " server's is")  # fmt: skip
+    scene: bool = _option(OFF, boolean, "Serve a Slicer scene below /slicer and /scene (needs microtome[scene])",
+                          group="scene")  # fmt: skip
+    scene_roots: tuple[str, ...] = _option((), items, "Folders whose files the scene may read and write (the data"
+                                           " folder)", group="scene")  # fmt: skip
+    scene_hosts: tuple[str, ...] = _option((), items, "Hosts that the scene may load files and studies from, as"
+                                           " name or name:port; .example.org for all below", group="scene")  # fmt: skip
+    scene_private_hosts: bool = _option(OFF, boolean, "Load from such hosts at private addresses, too", group="scene")
+    scene_names: tuple[str, ...] = _option((), items, "Names by which clients reach the scene, besides addresses,"
+                                           " localhost and that of public_url", group="scene")  # fmt: skip
+    scene_origins: tuple[str, ...] = _option((), items, "Origins (https://host) whose pages may use the scene",
+                                             group="scene")  # fmt: skip
+    scene_token: str | None = _option(None, optional_text, "Secret of clients that may use the scene from anywhere and,"
+                                      " with scene_exec, run Python; at least 16 bytes", group="scene",
+                                      secret=True)  # fmt: skip
+    scene_exec: bool = _option(OFF, boolean, "Let clients with the token run Python in the scene: they may do what the"
+                               " server may", group="scene")  # fmt: skip
+    scene_exec_seconds: float = _option(30.0, duration, "Longest run of such a script", unit="s", group="scene")
+    scene_stop: bool = _option(OFF, boolean, "DELETE /slicer/system ends the whole server, not the scene alone",
+                               group="scene")  # fmt: skip
+    scene_autosave: Path | None = _option(None, optional_path, "Bundle (.mrb) that the scene is saved to when it has"
+                                          " changed, and begins with", group="scene")  # fmt: skip
+    scene_autosave_seconds: float = _option(60.0, duration, "How often it is saved at most", unit="s", group="scene")
+    scene_timeout: float = _option(120.0, duration, "Longest answer of the scene, after which it is started again",
+                                   unit="s", group="scene")  # fmt: skip
+    scene_memory: int = _option(0, size(0), "Address space of the scene's process; 0 for no limit", unit="bytes",
+                                group="scene")  # fmt: skip
+    scene_max_voxels: int = _option(1 << 30, whole(1, 1 << 40), "Voxels of a volume that is loaded", group="scene")
+    scene_max_upload: int = _option(4 << 30, size(1), "File that is sent to the scene", unit="bytes", group="scene")
+
     keep_alive: float = _option(75.0, duration, "An idle connection is closed after this time", unit="s")
     shutdown_timeout: float = _option(30.0, duration, "Time for requests in flight when the server stops", unit="s")
     verbose: bool = _option(OFF, boolean, "Log more", flags=("-v",), ws="WS_DEBUG")
     no_tracing: bool = _option(OFF, boolean, "Do not log requests")
+    port_search: bool = _option(OFF, boolean, "When the port is taken, listen on the next free one")
 
     def __post_init__(self) -> None:
         if self.auth_enabled and not self.auth_secret:
             raise InvalidRequest("--auth-enabled needs --auth-secret", parameter="auth_secret")
         if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
             raise InvalidRequest("--root-path must begin with / and not end with one", parameter="root_path")
+        if self.scene_token is not None and len(self.scene_token.encode()) < _SECRET_BYTES:
+            raise InvalidRequest(f"--scene-token must have at least {_SECRET_BYTES} bytes", parameter="scene_token")
+        if self.scene_exec:
+            self._check_exec()
+
+    def _check_exec(self) -> None:
+        """Whoever may run Python may do all that the server may: a token guards it, and nobody can listen to it."""
+        if self.scene_token is None:
+            raise InvalidRequest("--scene-exec needs --scene-token: scripts are run for its holders only",
+                                 parameter="scene_exec")  # fmt: skip
+        if self.host not in LOOPBACK and not (self.public_url or "").startswith("https://"):
+            raise InvalidRequest(
+                "--scene-exec needs --host 127.0.0.1, or a proxy with TLS before the server and its --public-url"
+                " https://...: the token could be read on the way",
+                parameter="scene_exec",
+            )
 
     @property
     def auth_secrets(self) -> tuple[str, ...]:

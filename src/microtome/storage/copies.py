@@ -7,14 +7,10 @@ others need the room, the longest unused first.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import shutil
 import tempfile
-import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +20,11 @@ from microtome.storage.base import ObjectInfo, Store
 from microtome.storage.folder import Files, PinnedFolder
 from microtome.storage.keys import is_key
 from microtome.storage.pinned import LocalPath
+from microtome.storage.temporary import TemporaryFolder
 
 PIECE = 8 * 1024 * 1024
 PIECES_AT_ONCE = 4
 _PREFIX = "microtome-copies-"
-_LEFT_SECONDS = 60.0
-"""A folder younger than this may belong to a process that has not locked it yet."""
 
 
 @dataclass(eq=False, slots=True)
@@ -69,8 +64,7 @@ class LocalCopies:
 
     def __init__(self, folder: Path | None, budget: int) -> None:
         self._given = folder
-        self._folder: Path | None = None
-        self._lock = -1
+        self._folder: TemporaryFolder | None = None
         self._budget = budget
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
         self._flights: Flights[str, None] = Flights()
@@ -98,8 +92,7 @@ class LocalCopies:
     def close(self) -> None:
         """Remove all copies."""
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            os.close(self._lock)
+            self._folder.close()
             self._folder = None
         self._copies.clear()
 
@@ -139,11 +132,8 @@ class LocalCopies:
         if self._folder is None:
             if self._given is not None:
                 self._given.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._given))
-            _remove_left(folder.parent)
-            self._lock = _locked(folder)
-            self._folder = folder
-        return self._folder
+            self._folder = TemporaryFolder(_PREFIX, self._given)
+        return self._folder.path
 
     def _make_room(self, nbytes: int) -> list[Path]:
         """Forget copies until there is room; their folders are to be removed."""
@@ -193,31 +183,6 @@ async def _copy(store: Store, info: ObjectInfo, target: Path) -> None:
     except ExceptionGroup as failures:
         # One reason is enough for the caller, who knows errors by their class.
         raise failures.exceptions[0] from failures
-
-
-def _locked(folder: Path) -> int:
-    """A descriptor that holds the lock of a folder for as long as this process lives. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _remove_left(parent: Path) -> None:
-    """Remove what processes left behind that were killed: nobody holds the lock of it any more."""
-    for folder in parent.glob(f"{_PREFIX}*"):
-        with suppress(OSError):
-            status = folder.lstat()
-            if status.st_uid != os.getuid() or time.time() - status.st_mtime < _LEFT_SECONDS:
-                continue
-            descriptor = _locked(folder)
-            try:
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(descriptor)
 
 
 def _remove(folders: Sequence[Path]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import os
 import stat
 import time
@@ -57,14 +58,15 @@ class _OpenFile:
         length = min(stop, self.info.size) - start
         if length > PEEK_BYTES or _NOWAIT is None:
             return None
-        buffer = bytearray(max(length, 0))
+        buffer = io.BytesIO(bytes(max(length, 0)))  # whose bytes come out of it without being copied
         try:
             # Short when only some of the pages are in memory; an error when the file system cannot do this.
-            if buffer and os.preadv(self._descriptor, [buffer], start, _NOWAIT) != length:
-                return None
+            with buffer.getbuffer() as view:
+                if length > 0 and os.preadv(self._descriptor, [view], start, _NOWAIT) != length:
+                    return None
         except OSError:
             return None
-        return None if self._has_changed() else bytes(buffer)
+        return None if self._has_changed() else buffer.getvalue()
 
     def read(self, start: int, stop: int) -> bytes:
         """The bytes, cut at the end. May wait for the disk. Raises Conflict when the file was written to."""

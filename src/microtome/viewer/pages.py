@@ -42,7 +42,8 @@ _MEDIA_TYPES = {
 }
 
 
-_FOLDERS = {"viewer.js": ("slide", "picture", "vector"), "catalogue.js": ("catalogue", "vector")}
+_FOLDERS = {"viewer.js": ("slide", "picture", "vector", "marks"), "catalogue.js": ("catalogue", "vector"),
+            "studies.js": ("studies", "dicom"), "problems.js": ("dicom",), "scene.js": ("scene",)}  # fmt: skip
 """Folders of the modules that a page loads besides ``shared``; the one of its own name where none is told."""
 
 
@@ -184,6 +185,43 @@ def validation_page(config: Mapping[str, Any]) -> str:
         version=html.escape(str(config.get("version", ""))),
         preloads=_preloads(base, "validation.js"),
         config=_json({"base": base, "query": str(config.get("query", ""))} | shown),
+    )
+
+
+def studies_page(*, config: Mapping[str, Any]) -> str:
+    """Studies, series and slices; the page asks DICOMweb itself.
+
+    ``config["up"]`` leads from the page to the root, ``login`` is as for ``validation_page``, ``ohif`` tells that OHIF
+    is at ``/browse/``, ``notice`` is a sentence that stands above the list.
+    """
+    base = _base(config, config["up"])
+    shown = {name: config[name] for name in ("login", "ohif", "notice") if name in config}
+    return _template("studies.html").substitute(
+        base=html.escape(base),
+        version=html.escape(str(config.get("version", ""))),
+        preloads=_preloads(base, "studies.js"),
+        config=_json({"base": base, "query": str(config.get("query", ""))} | shown),
+    )
+
+
+def scene_page(*, config: Mapping[str, Any]) -> str:
+    """The views of the Slicer scene; the page asks ``/scene/v1`` itself. ``config["base"]`` as for all pages."""
+    base = _base(config, ".")
+    return _template("scene.html").substitute(
+        base=html.escape(base),
+        preloads=_preloads(base, "scene.js"),
+        config=_json({"base": base, "query": str(config.get("query", ""))}),
+    )
+
+
+def problems_page(*, config: Mapping[str, Any]) -> str:
+    """Files that are not served as DICOM, and why; ``config`` as for ``studies_page``."""
+    base = _base(config, config["up"])
+    return _template("problems.html").substitute(
+        base=html.escape(base),
+        version=html.escape(str(config.get("version", ""))),
+        preloads=_preloads(base, "problems.js"),
+        config=_json({"base": base, "query": str(config.get("query", "")), "login": config.get("login", "none")}),
     )
 
 

@@ -24,6 +24,7 @@ DICOM = "application/dicom"
 OCTETS = "application/octet-stream"
 JSON = "application/dicom+json"
 XML = "application/dicom+xml"
+ZIP = "application/zip"
 
 
 def _frame_types() -> Mapping[str, tuple[str, ...]]:
@@ -41,14 +42,11 @@ FRAME_TYPES = _frame_types()
 Names of older editions are among them.
 """
 
-_NEVER = frozenset({syntaxes.IMPLICIT_LITTLE, syntaxes.EXPLICIT_BIG})
-"""Syntaxes that are not sent whoever asks for them (PS3.18 §8.7.3.5.2)."""
-
 _QUALITY = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _MAX_ENTRIES = 100
 
 _RENDERED_ONLY = frozenset({"image/png", "image/gif", "image/webp", "image/avif", "application/pdf", "video/mp4"})
-_DICOM_ONLY = frozenset({DICOM, OCTETS, JSON, XML, "image/dicom-rle", "image/jls", "image/jpx", "image/jphc"})
+_DICOM_ONLY = frozenset({DICOM, OCTETS, JSON, XML, ZIP, "image/dicom-rle", "image/jls", "image/jpx", "image/jphc"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,21 +231,26 @@ class Frames:
 def instances(accept: Accept, stored: Sequence[Stored]) -> Instances:
     """How whole instances are sent (PS3.18 §8.7.3.1). Raises NotAcceptable, InvalidRequest.
 
-    A single part, without multipart around it, is possible for a single instance that is asked for in this form.
+    A single part, without multipart around it, is possible for a single instance that is asked for in this form; a ZIP
+    file for any number of them.
     """
     _refuse_mixtures(accept)
 
     def candidates(entries: tuple[Entry, ...]) -> Iterable[_Candidate[Instances]]:
         for order, entry in enumerate(entries):
-            if entry.name not in {DICOM, "application/*", "*/*"} or (entry.multipart is False and len(stored) != 1):
+            zipped = entry.name == ZIP and entry.multipart is False
+            if not zipped and entry.name not in {DICOM, "application/*", "*/*"}:
+                continue
+            if not zipped and entry.multipart is False and len(stored) != 1:
                 continue
             chosen = _instance_syntaxes(entry, stored)
             if chosen is not None:
-                answer = Instances(chosen, multipart=entry.multipart is not False)
+                kind = ZIP if zipped else DICOM
+                answer = Instances(chosen, multipart=entry.multipart is not False, media_type=kind)
                 converted = any(each != instance.syntax for each, instance in zip(chosen, stored, strict=True))
                 yield _Candidate(answer, entry.syntax, int(converted), order)
 
-    return _best(accept, candidates, (DICOM,))
+    return _best(accept, candidates, (DICOM, ZIP))
 
 
 def _instance_syntaxes(entry: Entry, stored: Sequence[Stored]) -> tuple[str, ...] | None:
@@ -257,7 +260,7 @@ def _instance_syntaxes(entry: Entry, stored: Sequence[Stored]) -> tuple[str, ...
         if entry.syntax is not None and entry.syntax != "*":
             target = _converted(entry.syntax, instance)
         elif as_stored:
-            target = EXPLICIT_LITTLE if instance.syntax in _NEVER else instance.syntax
+            target = syntaxes.as_sent(instance.syntax)
         elif instance.lossy or (not instance.native and EXPLICIT_LITTLE not in instance.targets):
             target = instance.syntax
         else:
@@ -270,7 +273,7 @@ def _instance_syntaxes(entry: Entry, stored: Sequence[Stored]) -> tuple[str, ...
 
 def _converted(wanted: str, stored: Stored) -> str | None:
     possible = wanted == stored.syntax or wanted in stored.targets
-    return wanted if possible and wanted not in _NEVER else None
+    return wanted if possible and wanted not in syntaxes.NOT_SENT else None
 
 
 def frames(accept: Accept, stored: Stored, count: int) -> Frames:

@@ -2,42 +2,68 @@
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from microtome.api import conditional
-from microtome.api.compression import COMPRESS_FROM, accepts_gzip
+from microtome.api.compression import Coding, compressed, preferred
 from microtome.api.dicomweb import multipart
 from microtome.tiles.answer import key_of
 
+_JOINED = 64 << 10
+"""Shorter bodies are one piece."""
 JSON_VARY = "accept, accept-encoding, origin"
+
+
+class Document(NamedTuple):
+    """A text as it goes out. ``coding`` is its content coding, "" for none; ``etag`` is quoted."""
+
+    data: bytes
+    etag: str
+    coding: Coding
+
+
+def accepted_coding(request: Request) -> Coding:
+    """The content coding of texts for this client."""
+    return preferred(request.headers.get("accept-encoding", ""))
+
+
+def finished(body: bytes, media_type: str, coding: Coding, *, level: int = 1) -> Document:
+    """A text in a coding, if it is long enough for one. Takes milliseconds for megabytes."""
+    etag = key_of(f"{media_type}\0{len(body)}\0{_digest(body)}")
+    data, suffix = compressed(body, coding, level=level)
+    return Document(data, f'"{etag}{suffix}"', coding if suffix else "")
 
 
 def document(
     request: Request, body: bytes, media_type: str, *, private: bool, warnings: Iterable[str] = ()
 ) -> Response:
     """A text that may change: revalidated each time, compressed when the client takes it."""
+    made = finished(body, media_type, accepted_coding(request))
+    return sent(request, made, media_type, private=private, warnings=warnings)
+
+
+def sent(request: Request, made: Document, media_type: str, *, private: bool, warnings: Iterable[str] = ()) -> Response:
+    """The answer of a text, or 304 where the client has it."""
     headers = {
         "cache-control": f"{'private' if private else 'public'}, no-cache",
         "vary": JSON_VARY,
         "x-content-type-options": "nosniff",
     }
-    etag = key_of(f"{media_type}\0{len(body)}\0{_digest(body)}")
-    if len(body) >= COMPRESS_FROM and accepts_gzip(request.headers.get("accept-encoding", "")):
-        etag += "-gz"
-        headers["content-encoding"] = "gzip"
-    headers["etag"] = f'"{etag}"'
+    if made.coding:
+        headers["content-encoding"] = made.coding
+    headers["etag"] = made.etag
     told = ", ".join(f'299 microtome "{_plain(each)}"' for each in warnings)
     if told:
         headers["warning"] = told
-    if conditional.matches(conditional.asked(request.scope), headers["etag"].encode()):
+    if conditional.matches(conditional.asked(request.scope), made.etag.encode()):
         headers.pop("content-encoding", None)
         return Response(status_code=304, headers=headers)
-    data = gzip.compress(body, 1, mtime=0) if "content-encoding" in headers else body
-    return Response(data, headers=headers, media_type=media_type)
+    return Response(made.data, headers=headers, media_type=media_type)
 
 
 def _digest(body: bytes) -> str:
@@ -65,7 +91,24 @@ def parts(root_type: str, found: Iterable[tuple[str, str | None, bytes]], header
     for content_type, location, data in found:
         pieces += [writer.opening(content_type, location=location, length=len(data)), data]
     pieces.append(writer.closing())
-    return Response(b"".join(pieces), headers={**headers, "content-type": writer.content_type})
+    headers = {**headers, "content-type": writer.content_type}
+    length = sum(map(len, pieces))
+    return Response(b"".join(pieces), headers=headers) if length < _JOINED else _Pieces(pieces, length, headers)
+
+
+class _Pieces(Response):
+    """An answer whose pieces are sent as they are: to join them would be to copy them."""
+
+    def __init__(self, pieces: Sequence[bytes], length: int, headers: Mapping[str, str]) -> None:
+        super().__init__(b"", headers={**headers, "content-length": str(length)})
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for piece in self._pieces[:-1]:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": self._pieces[-1], "more_body": False})
 
 
 async def begun(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

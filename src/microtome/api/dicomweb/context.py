@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from microtome.api.forwarded import Proxies
 from microtome.api.login import visible_to
 from microtome.api.raw import raw_path
 from microtome.auth.base import Authenticator, Claim
@@ -19,9 +19,10 @@ from microtome.dicom.rows import SLIDE, InstanceRow
 from microtome.dicom.slides import slide_key
 from microtome.errors import NotFound
 from microtome.storage.base import Store
+from microtome.tiles.answer import key_of
+from microtome.tiles.workers import RenderWorkers
 
 ROOT = "/dicom"
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
 
 Run = Callable[[Callable[[], object]], Awaitable[object]]
 
@@ -47,21 +48,33 @@ class DicomwebContext:
     slides: Content
     auth: Authenticator
     facts: Callable[[InstanceRow], Awaitable[ImageFacts]]
+    workers: RenderWorkers
     limits: Limits = field(default_factory=Limits)
     store: Store | None = None
     receiver: Receiver | None = None
     public_url: str = ""
+    proxies: Proxies = field(default_factory=Proxies)
     root_path: str = ""
     cache_max_age: int = 3600
     private: bool = False
+    deidentified: DicomwebContext | None = None
+    """The same without identities, for whom they are hidden from."""
+    stand_in: Callable[[InstanceRow], Awaitable[InstanceRow]] | None = None
+    """Where identities are hidden: the instance shown in place of a stored one."""
 
     def content(self, row: InstanceRow) -> Content:
         """Where an instance is read from."""
         return self.slides if row.key.startswith(SLIDE) else self.files
 
+    def etag(self, row: InstanceRow, *what: object) -> str:
+        """Names something of an instance, as this context shows it."""
+        return key_of("\0".join(map(str, (self.index.view, row.key, row.version, row.sop_uid, *what))))
+
     def authorise(self, request: Request) -> None:
         """Check the signature of a request where URLs must be signed. Raises Unauthenticated."""
-        self.auth.authorise(Claim(raw_path(request.scope), request.scope["query_string"]))
+        # What is signed is the whole path below the proxy: the family's own root is no proxy's.
+        scope = {**request.scope, "root_path": request.scope.get("root_path", "").removesuffix(ROOT)}
+        self.auth.authorise(Claim(raw_path(scope), scope["query_string"]))
 
     async def check(self, request: Request, row: InstanceRow) -> InstanceRow:
         """The row when the caller may see it. Raises NotFound for others: they do not exist for them."""
@@ -71,19 +84,21 @@ class DicomwebContext:
         return row
 
     def address(self, request: Request) -> str:
-        """``https://host/dicom``, as clients reach it: the configured URL, else the Host header if it is one."""
+        """``https://host/dicom``, as clients reach it: the configured URL, else what the request's headers say."""
         if self.public_url:
             return self.public_url.rstrip("/") + ROOT
-        host = request.headers.get("host", "")
-        root = request.scope.get("root_path", "").removesuffix(ROOT)
-        if not _HOST.fullmatch(host):
-            return root + ROOT
-        return f"{request.url.scheme}://{host}{root}{ROOT}"
+        return self.proxies.origin(request.scope, request.scope.get("root_path", "").removesuffix(ROOT)) + ROOT
 
     @property
     def cache_control(self) -> str:
         """For what never changes under its URL: pixels of an instance."""
         return f"{'private' if self.private or self.auth.enabled else 'public'}, max-age={self.cache_max_age}"
+
+
+def header_of(request: Request, name: bytes) -> str:
+    """A header, joined by commas where there are several; "" when there is none."""
+    found = [value for key, value in request.scope["headers"] if key == name]
+    return (found[0] if len(found) == 1 else b", ".join(found)).decode("latin-1")
 
 
 def place(parameters: Mapping[str, str], *, level: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -36,6 +35,16 @@ async def converted(context: DicomwebContext, row: InstanceRow, target: str) -> 
     after = transcode.described(facts, source, target)
     header = _described(header, facts, after, target)
     length = _native_length(facts, row.frames) if native else None
+    # ``Content.frames`` gives native frames little-endian and each from its first bit.
+    held = syntaxes.EXPLICIT_LITTLE if native_source else source
+
+    async def made(number: int) -> bytes:
+        data = (await content.frames(row, [number]))[0]
+        if held == target:
+            return data
+        return (await context.workers.run(partial(transcode.transcode, data, facts, held, target))).data
+
+    first = b"" if shared else await made(1)  # what cannot be converted is told before anything is sent
     yield preamble(header, target)
     yield pixel_data_header("OW" if native and after.allocated > 8 else "OB", length)
     if not native:
@@ -43,11 +52,7 @@ async def converted(context: DicomwebContext, row: InstanceRow, target: str) -> 
     if shared:
         yield (await content.bulk(row, f"{PIXEL_DATA:08X}"))[:length]
     for number in range(1, 1 if shared else row.frames + 1):
-        frame = (await content.frames(row, [number]))[0]
-        # ``Content.frames`` gives native frames little-endian and each from its first bit.
-        held = syntaxes.EXPLICIT_LITTLE if native_source else source
-        if held != target:
-            frame = (await asyncio.to_thread(partial(transcode.transcode, frame, facts, held, target))).data
+        frame = first if number == 1 else await made(number)
         yield frame if native else item_of(frame)
     yield (b"\0" * (length % 2) if length is not None else END) + trailer(header)
 

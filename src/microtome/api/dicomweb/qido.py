@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from microtome.api.dicomweb import accept, answers, xml
-from microtome.api.dicomweb.context import DicomwebContext
-from microtome.api.login import visible_to
+from microtome.api.dicomweb.context import DicomwebContext, place
+from microtome.api.login import VISIBLE, visible_to
+from microtome.caching import Cache
 from microtome.dicom import query as queries
 from microtome.dicom.index.base import Found, Match
 from microtome.dicom.rows import Level
 from microtome.dicom.slides import slide_key
 from microtome.errors import InvalidRequest
+from microtome.tiles.answer import key_of
 
 OFFERS = (accept.Offer(accept.JSON), accept.Offer("application/json"), accept.Offer(accept.XML, multipart=True))
+_BUDGET = 16 << 20
+
+
+class _Found(NamedTuple):
+    """Results as they go out, until the index changes."""
+
+    document: answers.Document
+    warnings: list[str]
 
 
 class Qido:
@@ -24,6 +35,7 @@ class Qido:
 
     def __init__(self, context: DicomwebContext) -> None:
         self._context = context
+        self._kept: Cache[str, _Found] = Cache(_BUDGET, weigh=lambda found: len(found.document.data))
 
     async def studies(self, request: Request) -> Response:
         """Studies."""
@@ -50,20 +62,37 @@ class Qido:
             series=request.path_params.get("series"),
             maximum=context.limits.results,
         )
-        found = await context.index.search(query)
+        address, index = context.address(request), context.index
+        if offer.multipart or context.private:
+            body, warnings = await self._found(request, query, address)
+            if offer.multipart:
+                return xml.answer(body, private=context.private)
+            return answers.document(request, body, offer.media_type, private=True, warnings=warnings)
+        coding, path = answers.accepted_coding(request), place(request.path_params)
+        asked = request.scope["query_string"].decode("latin-1")
+        told = (index.view, await index.changes(), level, path, asked, address, offer.media_type, coding)
+        key = key_of(repr(told))
+
+        async def made() -> _Found:
+            body, warnings = await self._found(request, query, address)
+            return _Found(answers.finished(body, offer.media_type, coding), warnings)
+
+        found = await self._kept.get_or_compute(key, made)
+        return answers.sent(
+            request, found.document, offer.media_type, private=context.auth.enabled, warnings=found.warnings
+        )
+
+    async def _found(self, request: Request, query: queries.Query, address: str) -> tuple[bytes, list[str]]:
+        """What the caller may see of the results, and what there is to say of them."""
+        found = await self._context.index.search(query)
         matches = await self._visible(request, found)
-        address = context.address(request)
         warnings = list(query.warnings)
         if found.more:
             warnings.append("There are more results; ask for the next ones with offset")
-        body = b"[" + b",".join(_with_url(match, address) for match in matches) + b"]"
-        if offer.multipart:
-            return xml.answer(body, private=context.private)
-        private = context.private or context.auth.enabled
-        return answers.document(request, body, offer.media_type, private=private, warnings=warnings)
+        return b"[" + b",".join(_with_url(match, address) for match in matches) + b"]", warnings
 
     async def _visible(self, request: Request, found: Found) -> list[Match]:
-        if not self._context.private:
+        if not self._context.private or VISIBLE not in request.scope:
             return list(found.matches)
         kept: list[Match] = []
         for match in found.matches:
@@ -86,6 +115,8 @@ def _with_url(match: Match, address: str) -> bytes:
 
 def parameters_of(request: Request) -> list[tuple[str, str]]:
     """The query, decoded once; ``+`` is a space. Raises InvalidRequest for what is not UTF-8."""
+    if not request.scope["query_string"]:
+        return []
     try:
         text = request.scope["query_string"].decode("ascii")
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=1000)

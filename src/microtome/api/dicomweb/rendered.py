@@ -22,11 +22,13 @@ from microtome.dicom.dataset import Bulk
 from microtome.dicom.render import Rendering, StoredFrame, Viewport, render
 from microtome.dicom.rows import InstanceRow
 from microtome.errors import InvalidRequest, NotAcceptable, NotFound
-from microtome.tiles.answer import key_of
 
 THUMBNAIL = Viewport(200, 200)
 _BUDGET = 64 << 20
+_COPIES = 3
+"""Of its samples that making a picture takes."""
 _PDF, _DOCUMENT = "1.2.840.10008.5.1.4.1.1.104.1", "00420011"
+_DOCUMENT_LENGTH = 0x0042_0015
 
 
 class Rendered:
@@ -67,7 +69,7 @@ class Rendered:
     async def picture(self, request: Request, row: InstanceRow, number: int, look: Rendering) -> Response:
         """The picture of a frame, from 1."""
         context = self._context
-        etag = key_of(f"{row.key}\0{row.version}\0{row.sop_uid}\0{number}\0{look}")
+        etag = context.etag(row, number, look)
         if known := answers.fixed(request, etag, context.cache_control):
             return known
         data = await unless_gone(
@@ -86,7 +88,7 @@ class Rendered:
         if row.pixel is None:
             raise NotAcceptable("The instance has no picture; ask for the instance, its metadata or bulk data")
         content = context.content(row)
-        (data,) = await content.frames(row, [number])
+        (data,) = content.peek(row, [number]) or await content.frames(row, [number])
         header = await content.header(row)
         loop = asyncio.get_running_loop()
         large = {each.value: each.tag for each in header if isinstance(each.value, Bulk)}
@@ -100,12 +102,18 @@ class Rendered:
         # ``Content.frames`` gives native frames little-endian and each from its first bit.
         native = not syntaxes.find(row.transfer_syntax).encapsulated
         syntax = accept.EXPLICIT_LITTLE if native else row.transfer_syntax
-        frame = StoredFrame(data, header, await context.facts(row), syntax, number - 1, 0, read)
-        return await asyncio.to_thread(partial(render, frame, look))
+        facts = await context.facts(row)
+        frame = StoredFrame(data, header, facts, syntax, number - 1, 0, read)
+        with context.workers.room(_COPIES * facts.nbytes):
+            return await context.workers.run(partial(render, frame, look))
 
     async def _document(self, row: InstanceRow) -> Response:
         """The document that an instance of this class is the envelope of."""
-        data = await self._context.content(row).bulk(row, _DOCUMENT)
+        content = self._context.content(row)
+        data = await content.bulk(row, _DOCUMENT)
+        # It is padded to an even length; how long it was is told (PS3.3 §C.24.2), if not by all.
+        length = (await content.header(row)).whole(_DOCUMENT_LENGTH)
+        data = data[:length] if length == len(data) - 1 else data
         headers = {"cache-control": self._context.cache_control, "x-content-type-options": "nosniff"}
         return Response(data, headers=headers, media_type="application/pdf")
 

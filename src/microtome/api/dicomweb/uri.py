@@ -22,12 +22,18 @@ DICOM = "application/dicom"
 
 
 class WadoUri:
-    """``?requestType=WADO&studyUID=&seriesUID=&objectUID=``; ``objectUID`` or ``object`` alone will do."""
+    """``?requestType=WADO&studyUID=&seriesUID=&objectUID=``; ``objectUID`` or ``object`` alone will do.
 
-    def __init__(self, context: DicomwebContext, wado: Wado, rendered: Rendered) -> None:
+    ``anonymous`` does the same without identities, for ``anonymize=yes``.
+    """
+
+    def __init__(
+        self, context: DicomwebContext, wado: Wado, rendered: Rendered, anonymous: WadoUri | None = None
+    ) -> None:
         self._context = context
         self._wado = wado
         self._rendered = rendered
+        self._anonymous = anonymous
 
     async def retrieve(self, request: Request) -> Response:
         """The object as DICOM, or a picture of it."""
@@ -36,6 +42,18 @@ class WadoUri:
         if parameters.get("requestType", "WADO" if "object" in parameters else "") != "WADO":
             raise InvalidRequest("requestType must be WADO", parameter="requestType")
         row = await self._row(request, parameters)
+        if parameters.get("anonymize", "no") == "yes" and self._context.stand_in is None:
+            if self._anonymous is None:
+                raise NotAcceptable("This server does not anonymise objects; ask without anonymize")
+            return await self._anonymous.in_place_of(request, row, parameters)
+        return await self._answer(request, row, parameters)
+
+    async def in_place_of(self, request: Request, row: InstanceRow, parameters: dict[str, str]) -> Response:
+        """A stored object as it is shown here."""
+        stand_in = self._context.stand_in
+        return await self._answer(request, row if stand_in is None else await stand_in(row), parameters)
+
+    async def _answer(self, request: Request, row: InstanceRow, parameters: dict[str, str]) -> Response:
         wanted = self._content_type(parameters, row)
         if wanted == DICOM:
             return await self._dicom(row, parameters)
@@ -74,8 +92,6 @@ class WadoUri:
         raise NotAcceptable(f"The object cannot be had as {text[:100]}", available=tuple(sorted(possible)))
 
     async def _dicom(self, row: InstanceRow, parameters: dict[str, str]) -> Response:
-        if parameters.get("anonymize") == "yes":
-            raise NotAcceptable("This server does not anonymise objects; ask without anonymize")
         syntax = parameters.get("transferSyntax")
         if syntax is None:
             held = syntaxes.find(row.transfer_syntax)

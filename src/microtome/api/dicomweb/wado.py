@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
@@ -10,22 +11,31 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from microtome.api.dicomweb import accept, answers, xml
-from microtome.api.dicomweb.context import DicomwebContext, place
+from microtome.api.dicomweb import accept, answers, archive, xml
+from microtome.api.dicomweb.context import DicomwebContext, header_of, place
 from microtome.api.dicomweb.qido import parameters_of
 from microtome.api.disconnect import unless_gone
 from microtome.caching import Cache
 from microtome.dicom import syntaxes, transcode
+from microtome.dicom.content import Value, at_hand
 from microtome.dicom.image import PIXEL_DATA
 from microtome.dicom.rows import InstanceRow
 from microtome.dicom.scanner import PixelData
 from microtome.dicom.xml import to_xml
-from microtome.errors import InvalidRequest, LimitExceeded, NotAcceptable, NotFound, UnsupportedFormat
-from microtome.tiles.answer import key_of
+from microtome.errors import Busy, InvalidRequest, LimitExceeded, NotAcceptable, NotFound, UnsupportedFormat
 
 _FRAMES = re.compile(r"[0-9]{1,10}(?:,[0-9]{1,10})*")
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
-_METADATA_BUDGET = 128 << 20
+_METADATA_BUDGET = 32 << 20
+_THREAD_FROM = 64 << 10
+"""Longer texts are compressed in a thread."""
+_LEVEL = 6
+"""Of gzip: a text is compressed once and sent many times."""
+_TOGETHER = 8 << 20
+"""Frames that may come to more are read one after the other while they are sent."""
+_SAMPLES = 3
+_COPIES = 4
+"""Of the samples of a frame that converting it takes."""
 _BULK = b'"BulkDataURI":"'
 
 
@@ -34,7 +44,9 @@ class Wado:
 
     def __init__(self, context: DicomwebContext) -> None:
         self._context = context
-        self._documents: Cache[tuple[str, str, int], bytes] = Cache(_METADATA_BUDGET, weigh=len)
+        self._documents: Cache[tuple[str, ...], answers.Document] = Cache(
+            _METADATA_BUDGET, weigh=lambda made: len(made.data)
+        )
 
     # -- metadata ----------------------------------------------------------------------------------------------------
 
@@ -44,19 +56,30 @@ class Wado:
         context.authorise(request)
         offer = accept.choose(wanted, accept.METADATA)
         study, series, sop = (request.path_params.get(name) for name in ("study", "series", "instance"))
-        rows = await self._rows(request)
-        address = context.address(request)
+        address, private = context.address(request), context.private or context.auth.enabled
         if offer.multipart:
+            rows = await self._rows(request)
             return xml.documents([await self._xml(row, address) for row in rows], private=context.private)
-        revision = await context.index.revision(str(study), series)
-        key = (f"{study}/{series}/{sop}", address, revision)
-        body = await self._documents.get_or_compute(key, lambda: self._metadata(request, rows, address))
-        private = context.private or context.auth.enabled
-        return answers.document(request, body, offer.media_type, private=private)
+        if context.private:
+            await self._rows(request)  # who may not see them finds nothing
+        coding, index = answers.accepted_coding(request), context.index
+        revision = await index.revision(str(study), series)
+        key = (index.view, f"{study}/{series}/{sop}", address, str(revision), offer.media_type, coding)
 
-    async def _metadata(self, request: Request, rows: Sequence[InstanceRow], address: str) -> bytes:
+        async def made() -> answers.Document:
+            body = await self._metadata(request, address)
+            work = partial(answers.finished, body, offer.media_type, coding, level=_LEVEL)
+            return await asyncio.to_thread(work) if len(body) > _THREAD_FROM else work()
+
+        document = await self._documents.get_or_compute(key, made)
+        return answers.sent(request, document, offer.media_type, private=private)
+
+    async def _metadata(self, request: Request, address: str) -> bytes:
         study, series, sop = (request.path_params.get(name) for name in ("study", "series", "instance"))
+        rows = await self._rows(request)
         headers = await self._context.index.headers(str(study), series, sop)
+        if len(rows) != len(headers):
+            raise Busy("The instances have just changed; ask again")
         found: list[bytes] = []
         for row, header in zip(rows, headers, strict=True):
             base = _bulk_address(row, address)
@@ -79,6 +102,10 @@ class Wado:
         stored = [accept.Stored(row.transfer_syntax, await self.targets(row)) for row in rows]
         chosen = accept.instances(wanted, stored)
         headers = {"cache-control": self._context.cache_control, "vary": "accept, origin"}
+        if chosen.media_type == accept.ZIP:
+            pairs = list(zip(rows, chosen.syntaxes, strict=True))
+            files = ((syntax == row.transfer_syntax, await self.whole(row, syntax)) for row, syntax in pairs)
+            return await archive.answer(rows, files, headers)
         if not chosen.multipart:
             media = f"{accept.DICOM}; transfer-syntax={chosen.syntaxes[0]}"
             body = await self.whole(rows[0], chosen.syntaxes[0])
@@ -109,41 +136,55 @@ class Wado:
         (row,) = await self._rows(request)
         if row.pixel is None:
             raise NotFound("frame", str(numbers[0]), "The instance has no pixel data")
-        chosen = accept.frames(
-            self._accept(request), accept.Stored(row.transfer_syntax, await self.targets(row)), len(numbers)
-        )
+        stored = accept.Stored(row.transfer_syntax, await self.targets(row))
+        chosen = _form(*_asked(request), stored, several=len(numbers) > 1)
         control = context.cache_control
-        etag = key_of(f"{row.key}\0{row.version}\0{row.sop_uid}\0{numbers}\0{chosen}")
+        etag = context.etag(row, numbers, chosen.part_type, chosen.multipart)
         if known := answers.fixed(request, etag, control):
             return known
-        frames = await unless_gone(request.receive, self._frames(row, numbers, chosen.syntax))
         headers = {"etag": f'"{etag}"', "cache-control": control, "vary": "accept, origin"}
+        places = [f"{context.address(request)}{place(request.path_params)}/frames/{number}" for number in numbers]
+        if len(numbers) > 1 and len(numbers) * _frame_bytes(row) > _TOGETHER:
+            parts = self._one_by_one(row, numbers, places, chosen)
+            return await unless_gone(request.receive, answers.streamed_parts(chosen.media_type, parts, headers))
+        frames = context.content(row).peek(row, numbers) if _is_stored(row, chosen.syntax) else None
+        if frames is None:
+            frames = await unless_gone(request.receive, self._frames(row, numbers, chosen.syntax))
         if not chosen.multipart:
             return Response(frames[0], headers={**headers, "content-type": chosen.part_type})
-        address = f"{context.address(request)}{place(request.path_params)}/frames/"
-        found = [(chosen.part_type, f"{address}{number}", frame) for number, frame in zip(numbers, frames, strict=True)]
+        found = [(chosen.part_type, where, frame) for where, frame in zip(places, frames, strict=True)]
         return answers.parts(chosen.media_type, found, headers)
+
+    async def _one_by_one(
+        self, row: InstanceRow, numbers: Sequence[int], places: Sequence[str], chosen: accept.Frames
+    ) -> AsyncIterator[tuple[str, str | None, AsyncIterator[bytes]]]:
+        """Frames that are too many to be in memory together."""
+        beyond = next((number for number in numbers if number > row.frames), None)
+        if beyond is not None:
+            raise NotFound("frame", str(beyond), f"There is no frame {beyond}; there are {row.frames}")
+        for number, where in zip(numbers, places, strict=True):
+            (frame,) = await self._frames(row, [number], chosen.syntax)
+            yield chosen.part_type, where, at_hand(frame).read(0, len(frame))
 
     async def _frames(self, row: InstanceRow, numbers: Sequence[int], syntax: str) -> list[bytes]:
         frames = await self._context.content(row).frames(row, numbers)
+        if _is_stored(row, syntax):
+            return frames
         source = row.transfer_syntax
         native = not syntaxes.find(source).encapsulated
-        if syntax == source or (native and syntax == accept.EXPLICIT_LITTLE):
-            return frames
         facts = await self._context.facts(row)
         # ``Content.frames`` gives native frames little-endian and each from its first bit.
         source = accept.EXPLICIT_LITTLE if native else source
-        return [
-            (await asyncio.to_thread(partial(transcode.transcode, frame, facts, source, syntax))).data
-            for frame in frames
-        ]
+        work = [partial(transcode.transcode, frame, facts, source, syntax) for frame in frames]
+        with self._context.workers.room(_COPIES * facts.nbytes):
+            return [(await self._context.workers.run(each)).data for each in work]
 
     async def targets(self, row: InstanceRow) -> frozenset[str]:
         """The transfer syntaxes an instance can be converted to."""
         if row.pixel is None:
             return frozenset({accept.EXPLICIT_LITTLE, row.transfer_syntax})
         try:
-            return transcode.targets(await self._context.facts(row), row.transfer_syntax)
+            return _targets(await self._context.facts(row), row.transfer_syntax)
         except (NotFound, UnsupportedFormat):
             return frozenset()
 
@@ -155,7 +196,7 @@ class Wado:
         context.authorise(request)
         (row,) = await self._rows(request)
         path = request.path_params["path"]
-        data = await context.content(row).bulk(row, path)
+        value = await context.content(row).value(row, path)
         wanted = self._accept(request)
         offers = (accept.Offer(accept.OCTETS, multipart=True), accept.Offer(accept.OCTETS))
         if request.headers.get("accept", "*/*").strip() in {"", "*/*"}:
@@ -167,19 +208,18 @@ class Wado:
         headers = {
             "cache-control": context.cache_control,
             "vary": "accept, origin",
-            "etag": f'"{key_of(f"{row.key}{row.version}{path}")}"',
+            "etag": f'"{context.etag(row, path)}"',
             "x-content-type-options": "nosniff",
         }
         if offer.multipart:
             location = f"{context.address(request)}{place(request.path_params)}/bulk/{path}"
-            return answers.parts(accept.OCTETS, [(accept.OCTETS, location, data)], headers)
-        return ranged(request, data, {**headers, "content-type": accept.OCTETS, "accept-ranges": "bytes"})
+            return await answers.streamed_parts(accept.OCTETS, _alone(location, value), headers)
+        return await ranged(request, value, {**headers, "content-type": accept.OCTETS, "accept-ranges": "bytes"})
 
     # -- pieces ------------------------------------------------------------------------------------------------------
 
     def _accept(self, request: Request) -> accept.Accept:
-        asked = [value for name, value in parameters_of(request) if name == "accept"]
-        return accept.parse(", ".join(request.headers.getlist("accept")) or None, asked)
+        return accept.parse(*_asked(request))
 
     async def _rows(self, request: Request) -> list[InstanceRow]:
         """The instances of the path, in order, that the caller may see. Raises NotFound when there are none."""
@@ -189,6 +229,34 @@ class Wado:
             return [await context.check(request, row)]
         rows = await context.index.instances(path["study"], path.get("series"))
         return [await context.check(request, row) for row in rows]
+
+
+_targets = functools.lru_cache(maxsize=256)(transcode.targets)
+
+
+@functools.lru_cache(maxsize=256)
+def _form(header: str | None, query: tuple[str, ...], stored: accept.Stored, *, several: bool) -> accept.Frames:
+    """How frames are sent, for clients that ask alike."""
+    return accept.frames(accept.parse(header, query), stored, 2 if several else 1)
+
+
+def _asked(request: Request) -> tuple[str | None, tuple[str, ...]]:
+    """The Accept field, several of them as one, and the ``accept`` parameters."""
+    asked = tuple(value for name, value in parameters_of(request) if name == "accept")
+    return header_of(request, b"accept") or None, asked
+
+
+def _is_stored(row: InstanceRow, syntax: str) -> bool:
+    """Whether frames are sent as ``Content.frames`` gives them."""
+    native = not syntaxes.find(row.transfer_syntax).encapsulated
+    return syntax == row.transfer_syntax or (native and syntax == accept.EXPLICIT_LITTLE)
+
+
+def _frame_bytes(row: InstanceRow) -> int:
+    """The most that a frame is likely to take."""
+    if row.pixel is not None and row.pixel.length is not None:
+        return row.pixel.length // max(row.frames, 1)
+    return row.rows * row.columns * max(row.bits, 8) // 8 * _SAMPLES
 
 
 def _bulk_address(row: InstanceRow, address: str) -> str:
@@ -207,17 +275,24 @@ def frame_numbers(text: str, most: int) -> list[int]:
     return numbers
 
 
-def ranged(request: Request, data: bytes, headers: dict[str, str]) -> Response:
+async def _alone(location: str, value: Value) -> AsyncIterator[tuple[str, str | None, AsyncIterator[bytes]]]:
+    yield accept.OCTETS, location, value.read(0, value.length)
+
+
+async def ranged(request: Request, value: Value, headers: dict[str, str]) -> Response:
     """All of it, or the one range that was asked for; 416 for one that begins behind the end."""
-    found = _RANGE.fullmatch(request.headers.get("range", ""))
-    if found is None or found.groups() == ("", ""):
-        return Response(data, headers=headers)
-    first, last = found.groups()
-    if first:
-        start, stop = int(first), min(int(last) + 1 if last else len(data), len(data))
-    else:
-        start, stop = max(0, len(data) - int(last)), len(data)
-    if start >= stop:
-        return Response(status_code=416, headers={**headers, "content-range": f"bytes */{len(data)}"})
-    headers = {**headers, "content-range": f"bytes {start}-{stop - 1}/{len(data)}"}
-    return Response(data[start:stop], 206, headers)
+    found, length = _RANGE.fullmatch(request.headers.get("range", "")), value.length
+    start, stop, status = 0, length, 200
+    if found is not None and found.groups() != ("", ""):
+        first, last = found.groups()
+        if first:
+            start, stop = int(first), min(int(last) + 1 if last else length, length)
+        else:
+            start = max(0, length - int(last))
+        if start >= stop:
+            return Response(status_code=416, headers={**headers, "content-range": f"bytes */{length}"})
+        headers, status = {**headers, "content-range": f"bytes {start}-{stop - 1}/{length}"}, 206
+    pieces = await answers.begun(value.read(start, stop))
+    if stop - start > _TOGETHER:
+        return StreamingResponse(pieces, status, headers={**headers, "content-length": str(stop - start)})
+    return Response(b"".join([piece async for piece in pieces]), status, headers)

@@ -31,6 +31,7 @@ _SPECIAL = frozenset(
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line, headers, trailers and the framing of chunks; a body may have as much framing as content besides."""
+_MOST_HELD = 1 << 20
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -48,6 +49,7 @@ class ExpressProtocol(HttpToolsProtocol):
         self._heard = 0.0
         self._spare = MAX_HEAD_BYTES
         self._idle: asyncio.TimerHandle | None = None
+        self._writer: _OneWrite | None = None
 
     # -- idle connections --------------------------------------------------------------------------------------------
 
@@ -75,6 +77,9 @@ class ExpressProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """An ordinary answer is complete. The watch over idleness is ours, uvicorn's own timer is not wanted."""
+        if self._writer is not None:
+            self._writer.flush()  # before whatever answers the next request
+            self._writer = None
         super().on_response_complete()
         self._heard = self.loop.time()
         self._unset_keepalive_if_required()
@@ -158,8 +163,12 @@ class ExpressProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)
         super().on_headers_complete()
-        if self.express.draining and not self._is_idle():
-            self.cycle.keep_alive = False
+        if not self._is_idle():
+            # It runs when this is over, so it has written nothing yet.
+            self._writer = _OneWrite(self.transport, self.loop)
+            self.cycle.transport = cast("asyncio.Transport", self._writer)
+            if self.express.draining:
+                self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body; express requests have none."""
@@ -173,6 +182,46 @@ class ExpressProtocol(HttpToolsProtocol):
         self._spare = MAX_HEAD_BYTES
         if not self._answered:
             super().on_message_complete()
+
+
+class _OneWrite:
+    """The transport of one ordinary answer: what is written at once becomes one system call.
+
+    uvicorn writes head and body one by one, and waking the client twice takes longer than most answers. Pieces wait
+    until the answer is complete, the loop comes round or there are ``_MOST_HELD`` bytes of them.
+    """
+
+    __slots__ = ("_held", "_loop", "_pieces", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._pieces: list[bytes] = []
+        self._held = 0
+
+    def write(self, data: bytes) -> None:
+        """See ``asyncio.Transport``."""
+        if not self._pieces:
+            self._loop.call_soon(self.flush)
+        self._pieces.append(data)
+        self._held += len(data)
+        if self._held >= _MOST_HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand everything on."""
+        if self._pieces:
+            pieces, self._pieces, self._held = self._pieces, [], 0
+            self._transport.writelines(pieces)
+
+    def close(self) -> None:
+        """End the connection when everything is written."""
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """See ``asyncio.Transport``."""
+        return self._transport.is_closing()
 
 
 def express_protocol(express: Express) -> type[ExpressProtocol]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from microtome.api.cors import Cors
 from microtome.auth.base import Authenticator, Claim, Grant
 from microtome.catalog.base import Catalog
+from microtome.dicom.overlays.service import Overlays
 from microtome.model import SlideInfo
 from microtome.tiles.service import TileService
 
@@ -79,6 +80,8 @@ class StreamerContext:
     root_path: str = ""
     version: str = ""
     private: bool = False
+    overlays: Overlays | None = None
+    """What was marked on slides; None where there is no index of DICOM."""
     wall: Callable[[], float] = field(default=time.time)
 
     def grant(self, path: bytes, query: bytes, slide_id: str | None = None) -> Grant:

@@ -56,6 +56,15 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {**_TEXT, "pattern": r"^[0-9]{1,9}\.(mvt|pbf|json|geojson)$"},
         "description": "`{y}.mvt`: row of the tile, from the top",
     },
+    "overlay_id": {"schema": _TEXT, "description": "SOP Instance UID of the annotations or segmentation"},
+    "overlay_filename": {
+        "schema": {**_TEXT, "pattern": r"^[0-9]{1,9}\.(mvt|png)$"},
+        "description": "`{y}.mvt` of annotations, `{y}.png` of segments: row of the tile, from the top",
+    },
+    "segments": {
+        "schema": {**_TEXT, "pattern": r"^([0-9]{1,5}(,[0-9]{1,5})*)?$"},
+        "description": "Numbers of the segments that are drawn, separated by commas; all where it is missing",
+    },
     "max_size": {"schema": _whole(U32), "description": "Longest side in px, 64 to 2048"},
     "limit": {"schema": _whole(U32), "description": "Slides of a page, 1 to 1000"},
     "cursor": {"schema": {**_TEXT, "minLength": 1}, "description": "`next_cursor` of the page before"},
@@ -66,7 +75,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "ct": {"schema": _TEXT, "description": "Catalogue token, for listing and for every slide, hexadecimal"},
     "exp": {"schema": _whole(U64), "description": "Expiry, unix time in s"},
 }
-_SHORTER = {"deep_zoom_filename": "filename", "vector_filename": "filename"}
+_SHORTER = {"deep_zoom_filename": "filename", "vector_filename": "filename", "overlay_filename": "filename"}
 _ERROR = {
     "application/json": {
         "schema": {
@@ -183,6 +192,24 @@ OPERATIONS: dict[str, Operation] = {
         ("application/vnd.mapbox-vector-tile", "application/geo+json", "application/json"),
         path=("slide_id", "zoom", "x", "vector_filename"),
         description="As it is stored; the type is the one of its content whatever the name says.",
+    ),
+    "/slides/{slide_id}/overlays": Operation(
+        "overlays",
+        "What was marked on a slide",
+        ("application/json",),
+        path=_ID,
+        description="DICOM annotations and segmentations of the study of the slide: groups and segments with names,"
+        " colours, counts and measurements.",
+    ),
+    "/slides/{slide_id}/overlays/{overlay_id}/{level}/{x}/{filename}": Operation(
+        "overlay_tile",
+        "A tile of an overlay",
+        ("application/vnd.mapbox-vector-tile", "image/png"),
+        ("segments",),
+        ("slide_id", "overlay_id", "level", "x", "overlay_filename"),
+        "Annotations are vector tiles of 512 px of a square with the slide at its upper left; `level` is the zoom, 0"
+        " for one tile, and the highest (`zoom` of the overlay) has the px of the slide. Segments are pictures of the"
+        " tiles of the slide, `level` and all, transparent where no segment is.",
     ),
     "/slides/{slide_id}/icc": Operation("icc", "The ICC profile", ("application/vnd.iccprofile",), path=_ID),
 }

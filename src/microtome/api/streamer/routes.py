@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from hashlib import blake2b
 from itertools import product
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +26,8 @@ from microtome.api.streamer.context import Headers, StreamerContext
 from microtome.api.streamer.express import ShortWay, StreamerExpress, TileRequests
 from microtome.api.streamer.image import image_headers, not_modified_headers, quoted
 from microtome.auth.base import PUBLIC, Grant
+from microtome.dicom.overlays.service import Tile as OverlayTile
+from microtome.dicom.overlays.service import Visible
 from microtome.errors import CorruptData, InvalidRequest, MicrotomeError, NotFound, Unauthenticated
 from microtome.formats.vector import level_of_zoom, tilejson
 from microtome.model import SlideRecord, TileIndex
@@ -36,6 +39,7 @@ _CREDENTIALS = frozenset({"sig", "exp"})
 _MEDIA: dict[str, OutputType] = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 THUMBNAIL_SIDES = (64, 2048)
 PAGE_LIMIT = 1000
+MOST_CHOSEN = 1000
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -111,6 +115,23 @@ def _answer(body: bytes, headers: Headers, status: int = 200) -> Response:
     response = Response(body, status)
     response.raw_headers = headers
     return response
+
+
+def _visible(request: Request) -> Visible:
+    async def visible(ids: Iterable[str]) -> list[str]:
+        return await visible_to(request, list(ids))
+
+    return visible
+
+
+def _chosen(text: str | None) -> frozenset[int] | None:
+    """Numbers of segments; None for all. Raises InvalidRequest."""
+    if text is None:
+        return None
+    parts = text.split(",") if text else []
+    if len(parts) > MOST_CHOSEN or not all(part.isascii() and part.isdigit() and len(part) <= 5 for part in parts):
+        raise InvalidRequest(f"Parameter segments is up to {MOST_CHOSEN} numbers", parameter="segments")
+    return frozenset(map(int, parts))
 
 
 def _plane(query: Query) -> tuple[int, int]:
@@ -340,6 +361,38 @@ class _Handlers:
             (b"content-length", b"%d" % len(payload.data)),
         ]
         return _answer(payload.data, headers + ([(b"content-encoding", b"gzip")] if payload.suffix else []))
+
+    async def overlays(self, request: Request) -> Response:
+        """What was marked on a slide."""
+        record, grant = self._slide(request)
+        self._query(request)
+        service = self._context.overlays
+        found = await unless_gone(request.receive, service.of(record.id, _visible(request))) if service else ()
+        body = _encoded({"overlays": [each.told() for each in found]})
+        tag = blake2b(body, digest_size=16).hexdigest()
+        return self._document(request, body, "application/json", tag, grant, kept=False)
+
+    async def overlay_tile(self, request: Request) -> Response:
+        """A tile of annotations or segments."""
+        record, grant = self._slide(request)
+        level, column = (whole_number(segment(request, name), name, U32) for name in ("level", "x"))
+        place, _, suffix = segment(request, "filename").partition(".")
+        row = whole_number(place, "y", U32)
+        chosen = _chosen(self._query(request, "segments").text("segments"))
+        uid = segment(request, "overlay_id")
+        if suffix not in {"mvt", "png"} or self._context.overlays is None:
+            raise NotFound("overlay", uid[:64])
+        service = self._context.overlays
+
+        async def work() -> OverlayTile:
+            overlay = await service.one(record.id, uid, _visible(request))
+            if suffix == "mvt":
+                return await service.shapes(overlay, level, column, row)
+            info = await self._context.service.info(record)
+            return await service.labels(overlay, info, level, column, row, chosen)
+
+        tile = await unless_gone(request.receive, work())
+        return self._document(request, tile.data, tile.media_type, tile.etag, grant, kept=True)
 
     async def icc(self, request: Request) -> Response:
         """The ICC profile as stored."""

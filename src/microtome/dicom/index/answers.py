@@ -13,6 +13,7 @@ from microtome.dicom import rows
 from microtome.dicom.index.schema import NO_NUMBER
 from microtome.dicom.query import Path
 from microtome.dicom.rows import Attributes
+from microtome.dicom.syntaxes import as_sent
 
 ONLINE = {"vr": "CS", "Value": ["ONLINE"]}
 UNKNOWN_MODALITY = "OT"
@@ -50,7 +51,7 @@ def instance_json(row: Sequence[Any]) -> bytes:
         f'{{"{rows.SOP_CLASS}":{{"vr":"UI","Value":["{sop_class}"]}}'
         f',"{rows.SOP_INSTANCE}":{{"vr":"UI","Value":["{sop}"]}}'
         f',"{rows.AVAILABILITY}":{{"vr":"CS","Value":["ONLINE"]}}'
-        f',"{rows.AVAILABLE_TRANSFER_SYNTAX}":{{"vr":"UI","Value":["{syntax}"]}}'
+        f',"{rows.AVAILABLE_TRANSFER_SYNTAX}":{{"vr":"UI","Value":["{as_sent(syntax)}"]}}'
         f',"{rows.STUDY_INSTANCE}":{{"vr":"UI","Value":["{study}"]}}'
         f',"{rows.SERIES_INSTANCE}":{{"vr":"UI","Value":["{series}"]}}'
         f',"{rows.INSTANCE_NUMBER}":{{"vr":"IS"{numbered}}}'

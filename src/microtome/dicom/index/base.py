@@ -100,6 +100,15 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class SlideSeries:
+    """A series of whole slide images that are stored as files. ``name`` is its description."""
+
+    study_uid: str
+    series_uid: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """How much an index holds. ``stored_bytes`` are those of the indexed files."""
 
@@ -117,6 +126,11 @@ class Index(Protocol):
     Several processes may use one index; writing waits for its turn. What ``put`` and ``forget`` have returned from
     survives the end of the process at any moment; before that, nothing of it is visible.
     """
+
+    @property
+    def view(self) -> str:
+        """Names what is shown of the instances: "" is all that is stored. Caches of answers have it in their keys."""
+        ...
 
     async def search(self, query: Query) -> Found:
         """What matches. Raises LimitExceeded when a search without help of the columns would read too much."""
@@ -143,6 +157,14 @@ class Index(Protocol):
 
     async def revision(self, study: str, series: str | None = None) -> int:
         """A number that grows with every change of the study or series. Raises NotFound."""
+        ...
+
+    async def changes(self) -> int:
+        """A number that grows with every change of the whole index."""
+        ...
+
+    async def studies(self) -> Sequence[tuple[str, int]]:
+        """UID and revision of every study."""
         ...
 
     async def put(self, batch: Batch) -> None:
@@ -179,4 +201,19 @@ class Index(Protocol):
 
     async def close(self) -> None:
         """Let go of the database."""
+        ...
+
+
+class SlideIndex(Index, Protocol):
+    """An index that also tells which of what is stored are slides."""
+
+    async def slide_series(self) -> Sequence[SlideSeries]:
+        """All series with whole slide images in files; slides that are only shown as DICOM are none of them."""
+        ...
+
+    async def holds_slides(self, key: str) -> bool:
+        """Whether there are whole slide images in the file ``key`` or below the folder of that name.
+
+        Also when no instance is known there: it may not have been read yet.
+        """
         ...

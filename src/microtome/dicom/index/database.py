@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+T = TypeVar("T")
 Row = Sequence[Any]
 
 
@@ -38,6 +39,10 @@ class Database(Reader, Protocol):
 
     def writing(self) -> AbstractAsyncContextManager[Writer]:
         """One transaction, and the only one that writes, over all processes. Undone when an exception leaves it."""
+        ...
+
+    async def transaction(self, work: Callable[[Writer], Coroutine[Any, Any, T]]) -> T:
+        """The same with all of ``work`` in it, which awaits nothing but its writer."""
         ...
 
     def only_one(self, name: str) -> AbstractAsyncContextManager[bool]:

@@ -44,7 +44,7 @@ class Collector:
     """Gathers files into a batch: attributes of studies and series, and headers as differences from the first."""
 
     batch: Batch = field(default_factory=Batch)
-    _templates: dict[str, int] = field(default_factory=dict[str, int])
+    _templates: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
 
     def add(self, stored: Stored, file: Readable, *, distant: bool = False) -> None:
         """Read a file. Whatever is wrong with it becomes its reason; errors of the store and Conflict come through."""
@@ -73,11 +73,14 @@ class Collector:
             self.leave(stored, State.OTHER, "A DICOMDIR, which only lists other files")
             return
         row, problems = describe(stored, file, header, distant=distant)
-        document = json.to_json(header.dataset, bulk_uri=_path, inline_up_to=json.INLINE, pixels=header.pixels)
+        document = json.to_json(
+            header.dataset, bulk_uri=_path, inline_up_to=json.INLINE, pixels=header.pixels, shared=True
+        )
         text = orjson.dumps(document)
-        template = self._templates.get(row.series_uid)
+        place = row.study_uid, row.series_uid  # files break the rule that a series UID is in one study only
+        template = self._templates.get(place)
         if template is None:
-            template = self._templates[row.series_uid] = len(self.batch.templates)
+            template = self._templates[place] = len(self.batch.templates)
             self.batch.templates.append(text)
             study = self.batch.studies.setdefault(row.study_uid, {})
             study |= {**attributes_of(Level.STUDY, document), **study}

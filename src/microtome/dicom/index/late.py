@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Seq
 from contextlib import asynccontextmanager
 
 from microtome.caching import Late
-from microtome.dicom.index.base import Batch, Found, Index, Problem, State, Totals
+from microtome.dicom.index.base import Batch, Found, Problem, SlideIndex, SlideSeries, State, Totals
 from microtome.dicom.query import Query
 from microtome.dicom.rows import InstanceRow
 
@@ -14,8 +14,13 @@ from microtome.dicom.rows import InstanceRow
 class LateIndex:
     """``Index`` over the one that ``opened`` gives; a failure to open is met again by the next who asks."""
 
-    def __init__(self, opened: Callable[[], Awaitable[Index]]) -> None:
+    def __init__(self, opened: Callable[[], Awaitable[SlideIndex]]) -> None:
         self._late = Late(opened)
+
+    @property
+    def view(self) -> str:
+        """All that is stored."""
+        return ""
 
     async def search(self, query: Query) -> Found:
         """See ``Index``."""
@@ -41,6 +46,14 @@ class LateIndex:
         """See ``Index``."""
         return await (await self._late.get()).revision(study, series)
 
+    async def changes(self) -> int:
+        """See ``Index``."""
+        return await (await self._late.get()).changes()
+
+    async def studies(self) -> Sequence[tuple[str, int]]:
+        """See ``Index``."""
+        return await (await self._late.get()).studies()
+
     async def put(self, batch: Batch) -> None:
         """See ``Index``."""
         await (await self._late.get()).put(batch)
@@ -62,6 +75,14 @@ class LateIndex:
     async def totals(self) -> Totals:
         """See ``Index``."""
         return await (await self._late.get()).totals()
+
+    async def slide_series(self) -> Sequence[SlideSeries]:
+        """See ``Index``."""
+        return await (await self._late.get()).slide_series()
+
+    async def holds_slides(self, key: str) -> bool:
+        """See ``Index``."""
+        return await (await self._late.get()).holds_slides(key)
 
     @asynccontextmanager
     async def walking(self) -> AsyncGenerator[bool]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from zlib import crc32
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 from microtome.dicom.index import schema
-from microtome.dicom.index.database import Row
+from microtome.dicom.index.database import Row, Writer
 from microtome.errors import Busy, InvalidRequest, StorageUnavailable
 
+T = TypeVar("T")
 CONNECTIONS = 8
 PATIENCE = 60.0
 """Longest wait in s for a connection or an answer."""
@@ -29,17 +30,22 @@ class PostgresDatabase:
         self._pool = pool
 
     @classmethod
-    async def open(cls, url: str) -> PostgresDatabase:
-        """Connect to ``postgresql://user:password@host:port/database``. Raises StorageUnavailable, InvalidRequest."""
+    async def open(cls, url: str, *, space: str = "") -> PostgresDatabase:
+        """Connect to ``postgresql://user:password@host:port/database``. Raises StorageUnavailable, InvalidRequest.
+
+        ``space``, a word of letters, digits and underscores: a schema of its own, made where there is none.
+        """
         with translated():
             # JIT costs more than these short questions take.
             pool = await cast("Any", asyncpg).create_pool(
                 url, min_size=1, max_size=CONNECTIONS, command_timeout=PATIENCE, timeout=PATIENCE,
-                server_settings={"jit": "off"},
+                server_settings={"jit": "off", **({"search_path": space} if space else {})},
             )  # fmt: skip
             database = cls(pool)
             try:
                 async with database.writing() as writer:
+                    if space:
+                        await writer.execute(f"CREATE SCHEMA IF NOT EXISTS {space}", [()])
                     await database._set_up(writer)
             except BaseException:
                 await pool.close()
@@ -76,6 +82,11 @@ class PostgresDatabase:
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", _TURN)
                 yield _PostgresWriter(self, connection)
+
+    async def transaction(self, work: Callable[[Writer], Coroutine[Any, Any, T]]) -> T:
+        """See Database."""
+        async with self.writing() as writer:
+            return await work(writer)
 
     @asynccontextmanager
     async def only_one(self, name: str) -> AsyncGenerator[bool]:

@@ -12,17 +12,18 @@ from typing import Any
 import orjson
 
 from microtome.dicom.index import answers, statement, writing
-from microtome.dicom.index.base import Batch, Found, Match, Problem, State, Totals
+from microtome.dicom.index.base import Batch, Found, Match, Problem, SlideSeries, State, Totals
 from microtome.dicom.index.database import Database, Row
 from microtome.dicom.index.residual import fits, wanted_level
 from microtome.dicom.index.schema import NO_NUMBER
 from microtome.dicom.query import Query
-from microtome.dicom.rows import InstanceRow, Level, PixelPlace
+from microtome.dicom.rows import SLIDE, WHOLE_SLIDE, InstanceRow, Level, PixelPlace
 from microtome.errors import LimitExceeded, NotFound
 
 SCAN_LIMIT = 250_000
 """Headers read for one search whose attributes have no column."""
 _CHUNK = 500
+_LAST = "\U0010ffff"
 _INSTANCE_COLUMNS = (
     "s.uid, e.uid, i.uid, i.sop_class, i.syntax, i.number, f.key, f.version, f.size, i.rows, i.columns, i.frames,"
     " i.bits, i.px_vr, i.px_offset, i.px_length, i.header_length"
@@ -48,6 +49,11 @@ class SqlIndex:
     def __init__(self, database: Database, *, scan_limit: int = SCAN_LIMIT) -> None:
         self._database = database
         self._scan_limit = scan_limit
+
+    @property
+    def view(self) -> str:
+        """All that is stored."""
+        return ""
 
     async def search(self, query: Query) -> Found:
         """See Index."""
@@ -183,6 +189,15 @@ class SqlIndex:
             raise _missing(study, series)
         return rows[0][0]
 
+    async def changes(self) -> int:
+        """See Index."""
+        return int((await self._database.fetch("SELECT value FROM meta WHERE name = 'revision'"))[0][0])
+
+    async def studies(self) -> Sequence[tuple[str, int]]:
+        """See Index."""
+        rows = await self._database.fetch("SELECT uid, revision FROM study")
+        return [(row[0], row[1]) for row in rows]
+
     async def put(self, batch: Batch) -> None:
         """See Index."""
         await writing.put(self._database, batch)
@@ -223,6 +238,24 @@ class SqlIndex:
         ):
             counts.append(int((await self._database.fetch(sql))[0][0]))
         return Totals(*counts)
+
+    async def slide_series(self) -> Sequence[SlideSeries]:
+        """See Index."""
+        rows = await self._database.fetch(
+            "SELECT s.uid, e.uid, e.description FROM series e JOIN study s ON s.id = e.study WHERE EXISTS"
+            " (SELECT 1 FROM instance i JOIN file f ON f.id = i.file WHERE i.series = e.id AND i.sop_class = ?"
+            " AND NOT (f.key > ? AND f.key < ?))", WHOLE_SLIDE, SLIDE, SLIDE + _LAST,
+        )  # fmt: skip
+        return [SlideSeries(*row) for row in rows]
+
+    async def holds_slides(self, key: str) -> bool:
+        """See Index."""
+        rows = await self._database.fetch(
+            "SELECT count(*), COALESCE(max(CASE WHEN i.sop_class = ? THEN 1 ELSE 0 END), 0) FROM file f"
+            " JOIN instance i ON i.file = f.id WHERE f.key = ? OR (f.key > ? AND f.key < ?)",
+            WHOLE_SLIDE, *_clean([key, f"{key}/", f"{key}/{_LAST}"]),
+        )  # fmt: skip
+        return not rows[0][0] or bool(rows[0][1])
 
     def walking(self) -> AbstractAsyncContextManager[bool]:
         """See Index."""

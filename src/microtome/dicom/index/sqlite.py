@@ -7,7 +7,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import orjson
 
 from microtome.dicom.index import schema
-from microtome.dicom.index.database import Row
+from microtome.dicom.index.database import Row, Writer
 from microtome.errors import Busy, InvalidRequest, StorageUnavailable
 
 T = TypeVar("T")
@@ -106,6 +106,22 @@ class SqliteDatabase:
                 raise
             await writer.run("COMMIT")
 
+    async def transaction(self, work: Callable[[Writer], Coroutine[Any, Any, T]]) -> T:
+        """See Database. All of it runs in the thread that writes: to go there for each statement would take longer."""
+
+        def whole(connection: sqlite3.Connection) -> T:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = _completed(work(_ThreadWriter(self, connection)))
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+            return result
+
+        async with self._turn:
+            return await self.on_writer(whole)
+
     async def on_writer(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run in the one thread that writes."""
         return await self._run(self._writer, lambda: work(self._connection()))
@@ -163,6 +179,41 @@ class _SqliteWriter:
     def listed(self, values: Iterable[str] | Iterable[int]) -> Any:
         """See Reader."""
         return self._database.listed(values)
+
+
+class _ThreadWriter:
+    """A transaction for code that runs in the thread that writes: nothing of it waits."""
+
+    def __init__(self, database: SqliteDatabase, connection: sqlite3.Connection) -> None:
+        self._database = database
+        self._connection = connection
+
+    async def fetch(self, sql: str, *arguments: Any) -> Sequence[Row]:
+        """See Reader."""
+        return self._connection.execute(sql, arguments).fetchall()
+
+    async def execute(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """See Writer."""
+        if rows:
+            self._connection.executemany(sql, rows)
+
+    def one_of(self, column: str) -> str:
+        """See Reader."""
+        return self._database.one_of(column)
+
+    def listed(self, values: Iterable[str] | Iterable[int]) -> Any:
+        """See Reader."""
+        return self._database.listed(values)
+
+
+def _completed(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never waits."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value
+    work.close()
+    raise RuntimeError("a transaction waits for something else than its database")
 
 
 @contextmanager

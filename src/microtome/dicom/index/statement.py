@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from microtome.dicom import rows
+from microtome.dicom import rows, syntaxes
 from microtome.dicom.index.database import Reader
 from microtome.dicom.index.schema import NO_NUMBER
 from microtome.dicom.matching import AnyOf, Empty, FuzzyName, Matcher, Name, Number, OneOf, Pattern, Range, Text, within
@@ -60,6 +60,10 @@ _OF_STUDY = {
     rows.SOP_CLASSES_IN_STUDY: (
         "SELECT 1 FROM instance c JOIN series m ON m.id = c.series WHERE m.study = s.id AND {}", "c.sop_class"),
 }  # fmt: skip
+_SENT = (
+    f"(CASE WHEN i.syntax IN ('{syntaxes.IMPLICIT_LITTLE}', '{syntaxes.EXPLICIT_BIG}')"
+    f" THEN '{syntaxes.EXPLICIT_LITTLE}' ELSE i.syntax END)"
+)
 FROM = {
     Level.STUDY: "study s",
     Level.SERIES: "series e JOIN study s ON s.id = e.study",
@@ -157,6 +161,8 @@ class _Conditions:
             around, name = _OF_STUDY[tag]
             return f"EXISTS ({around.format(self._match(Column(Level.STUDY, name), key.matcher))})"
         column = COLUMNS[tag]
+        if tag == rows.AVAILABLE_TRANSFER_SYNTAX:
+            column = Column(column.level, _SENT)
         if key.time is not None:
             time = COLUMNS[key.time].name if key.time in COLUMNS else "''"
             moment = f"(CASE WHEN {column.name} = '' THEN '' ELSE {column.name} || {time} END)"

@@ -31,7 +31,8 @@ class Progress:
     """How far a walk is. ``listed`` files were seen, ``changed`` of them have to be read (None until all are listed).
 
     ``read`` = ``indexed`` + ``duplicates`` and others + ``broken``; ``postponed`` changed while they were read.
-    ``nbytes``: total size of the files read. ``began`` is a reading of ``time.monotonic``.
+    ``fresh`` were modified so lately that the next walk reads them. ``nbytes``: total size of the files read.
+    ``began`` is a reading of ``time.monotonic``.
     """
 
     listed: int = 0
@@ -41,6 +42,7 @@ class Progress:
     others: int = 0
     broken: int = 0
     postponed: int = 0
+    fresh: int = 0
     gone: int = 0
     nbytes: int = 0
     began: float = field(default_factory=time.monotonic)
@@ -136,9 +138,11 @@ class Walk:
             last = page[-1].key
             known = await self._known(after or prefix, last, inclusive=not after)
             page = [info for info in page if not info.key.rpartition("/")[2].startswith(INCOMING)]
-            changed = [_stored(info) for info in page if self._is_new(info, known.pop(info.key, None))]
+            new = [info for info in page if _is_new(info, known.pop(info.key, None))]
+            changed = [_stored(info) for info in new if not self._is_fresh(info)]
             if progress is not None:
                 progress.listed += len(page)
+                progress.fresh += len(new) - len(changed)
             yield changed, list(known)
             after = last
         known = await self._known(after or prefix, prefix + _LAST, inclusive=not after)
@@ -156,12 +160,11 @@ class Walk:
                 return found
             after, first = rows[-1][0], False
 
-    def _is_new(self, info: ObjectInfo, known: tuple[int, str, State] | None) -> bool:
-        if info.key.startswith(SLIDE):
+    def _is_fresh(self, info: ObjectInfo) -> bool:
+        """Whether somebody may still be writing it; objects from afar come whole."""
+        if not self.settle or info.modified is None or self.store.distant:
             return False
-        if known is not None and known[:2] == (info.size, info.etag) and known[2] != State.STALE:
-            return False
-        return not (self.settle and info.modified is not None and time.time() - info.modified < self.settle)
+        return 0 <= time.time() - info.modified < self.settle
 
     async def _read(
         self, files: list[Stored], progress: Progress, limit: asyncio.Semaphore, workers: dict[str, Workers]
@@ -206,6 +209,12 @@ class Walk:
             await self.index.forget(sure)
             count += len(sure)
         return count
+
+
+def _is_new(info: ObjectInfo, known: tuple[int, str, State] | None) -> bool:
+    if info.key.startswith(SLIDE):
+        return False
+    return known is None or known[:2] != (info.size, info.etag) or known[2] == State.STALE
 
 
 def _stored(info: ObjectInfo) -> Stored:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -18,6 +19,8 @@ from microtome.dicom.index.ingest import Reader, joined, read_local
 FEW = 24
 """So few files are read in a thread of this process: starting others would take longer."""
 _LOOK = 2.0
+_OBJECTS = 50_000
+"""Headers are many small objects and no cycles: looking for those would be a tenth of the work."""
 
 
 class Workers:
@@ -74,6 +77,7 @@ def _pool(count: int) -> ProcessPoolExecutor:
 def _begin(parent: int) -> None:
     """In a new worker: Ctrl-C is for the parent, and no worker outlives it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.set_threshold(_OBJECTS)
 
     def look() -> None:
         while os.getppid() == parent:

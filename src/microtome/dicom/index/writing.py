@@ -57,19 +57,21 @@ class _Work:
 
 async def put(database: Database, batch: Batch) -> None:
     """See Index.put."""
-    async with database.writing() as writer:
+
+    async def written(writer: Writer) -> None:
         work = await _begin(writer)
         holders = await _settle_files(work, batch)
         fresh = {uid: each for uid, each in holders.items() if each.scanned is not None}
         await _insert(work, batch, fresh)
         await _finish(work, batch)
 
+    await database.transaction(written)
+
 
 async def forget(database: Database, keys: Collection[str]) -> None:
     """See Index.forget."""
-    if not keys:
-        return
-    async with database.writing() as writer:
+
+    async def written(writer: Writer) -> None:
         work = await _begin(writer)
         gone = await writer.fetch(f"SELECT id FROM file WHERE {writer.one_of('key')}", writer.listed(keys))
         ids = [row[0] for row in gone]
@@ -77,6 +79,9 @@ async def forget(database: Database, keys: Collection[str]) -> None:
         await writer.execute("DELETE FROM file WHERE id = ?", [(each,) for each in ids])
         await _wake(writer, freed)
         await _finish(work, Batch())
+
+    if keys:
+        await database.transaction(written)
 
 
 async def _begin(writer: Writer) -> _Work:

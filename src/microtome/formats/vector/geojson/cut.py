@@ -24,9 +24,10 @@ MOST_SHAPES = 50_000
 
 
 class TileCutter:
-    """Cuts tiles; any number of threads may at the same time."""
+    """Cuts tiles; any number of threads may at the same time. ``names`` are those of the layers: shapes, clusters."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, names: tuple[str, str] = (LAYER, CLUSTERS)) -> None:
+        self._layer, self._clustered = names
         self._index = ArrayFile(path)
         self.facts = self._index.facts
         self.top: int = self.facts["zoom"]
@@ -77,7 +78,7 @@ class TileCutter:
         ids = ids[left]
         shapes = Shapes(shapes.points, shapes.counts, shapes.roles, np.searchsorted(left, shapes.features))
         tags, keys, values = self._tags(ids)
-        return layer(LAYER, shapes, tags, keys, values, index["ids"][ids])
+        return layer(self._layer, shapes, tags, keys, values, index["ids"][ids])
 
     def _tags(self, ids: Ints) -> tuple[Tags, list[str], bytes]:
         index = self._index
@@ -104,7 +105,7 @@ class TileCutter:
         ones = np.ones(number, np.int64)
         shapes = Shapes(points, ones, np.full(number, POINTS, np.uint8), np.arange(number))
         tags = Tags(ones, np.zeros(number, np.int64), value_of)
-        return layer(CLUSTERS, shapes, tags, ["point_count"], b"".join(value(n) for n in counts.tolist()))
+        return layer(self._clustered, shapes, tags, ["point_count"], b"".join(value(n) for n in counts.tolist()))
 
 
 def _meets(boxes: NDArray[Any], box: Ints) -> NDArray[np.bool_]:

@@ -49,19 +49,28 @@ def build(pieces: Iterable[bytes], target: Path, *, plane: Plane | None, most: i
     ``plane`` None: what the ``crs`` in front says. Raises OtherPlaneError when the text must be read again as another
     plane, CorruptData, LimitExceeded (the index would be larger than ``most`` bytes), StorageUnavailable (a full disk).
     """
+    build_with(lambda spool: _read(pieces, spool, plane, piece), target, most=most)
+
+
+def build_with(read: Callable[[Spool], dict[str, Any]], target: Path, *, most: int) -> None:
+    """Write the index of shapes of any origin: ``read`` hands them to ``append_batch`` and returns the facts.
+
+    These are ``plane``, ``skipped``, ``keys`` and ``kinds`` of the properties and ``name``; ``zoom``, the highest,
+    where it is not to follow from the shapes. Raises what ``read`` does, LimitExceeded, StorageUnavailable.
+    """
     try:
-        _build(pieces, target, plane=plane, most=most, piece=piece)
+        _build(read, target, most)
     except OSError as error:
         raise StorageUnavailable(
-            f"The GeoJSON file could not be indexed ({error.strerror}); is the disk of the cache full?"
+            f"The shapes could not be indexed ({error.strerror}); is the disk of the cache full?"
         ) from error
 
 
-def _build(pieces: Iterable[bytes], target: Path, *, plane: Plane | None, most: int, piece: int) -> None:
+def _build(read: Callable[[Spool], dict[str, Any]], target: Path, most: int) -> None:
     work = Path(tempfile.mkdtemp(prefix=f"{target.name}-", dir=target.parent))
     spool = Spool(work, most)
     try:
-        facts = _read(pieces, spool, plane, piece)
+        facts = read(spool)
         with ArrayWriter(target, most) as writer:
             _write(writer, spool.arrays(), facts)
     except BaseException:
@@ -82,11 +91,11 @@ def _read(pieces: Iterable[bytes], spool: Spool, plane: Plane | None, piece: int
             collector = Collector(table, plane or plane_of(crs_name(stream.outer)))
         for feature in features:
             collector.add(feature)
-        value_count += _spool(spool, collector.take(), table.take())
+        value_count += append_batch(spool, collector.take(), table.take())
     told = plane_of(crs_name(stream.outer))
     if collector is None:  # no feature at all
         collector = Collector(table, plane or told)
-        _spool(spool, collector.take(), [])
+        append_batch(spool, collector.take(), [])
     if plane is None and told != collector.plane:  # the ``crs`` stood behind the features
         raise OtherPlaneError(told)
     if value_count >= 1 << 32:
@@ -101,7 +110,7 @@ def _read(pieces: Iterable[bytes], spool: Spool, plane: Plane | None, piece: int
     }
 
 
-def _spool(spool: Spool, batch: Batch, values: list[bytes]) -> int:
+def append_batch(spool: Spool, batch: Batch, values: list[bytes]) -> int:
     """Append a batch and the values that came with it; how many values."""
     shapes = batch.shapes
     number = len(batch.ids)
@@ -130,7 +139,7 @@ def _write(writer: ArrayWriter, raw: dict[str, NDArray[Any]], facts: dict[str, A
     boxes = raw["boxes"].reshape(-1, 4)
     number = len(boxes)
     box = [0, 0, 0, 0] if number == 0 else [*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist()]
-    zoom = top_zoom(facts["plane"], box[2] / UNITS, box[3] / UNITS)
+    zoom = facts["zoom"] if "zoom" in facts else top_zoom(facts["plane"], box[2] / UNITS, box[3] / UNITS)
     sizes = _sizes(boxes)
     # The mean without overflow: both ends are below 2 ** 30.
     centres = ((boxes[:, :2].astype(np.int64) + boxes[:, 2:]) >> 1) if number else np.zeros((0, 2), np.int64)

@@ -12,7 +12,6 @@ import fcntl
 import os
 import shutil
 import sys
-import tempfile
 import weakref
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from microtome.errors import Busy, CorruptData, LimitExceeded, MicrotomeError, U
 from microtome.formats.vector.geojson.plane import OtherPlaneError, Plane
 from microtome.formats.vector.geojson.worker import understood
 from microtome.storage.pinned import PinnedObject
+from microtome.storage.temporary import TemporaryFolder
 
 SMALL_BYTES = 1 << 20
 """Files up to this size are indexed in a thread; larger ones in a process of their own."""
@@ -44,6 +44,7 @@ class Indexes:
         """How many indexes were built here."""
         self._given = folder
         self._folder: Path | None = None
+        self._own: TemporaryFolder | None = None
         self._budget = budget
         self._patience = patience
         self._builds: dict[str, asyncio.Task[Path]] = {}
@@ -79,15 +80,16 @@ class Indexes:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._given is None and self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        if self._own is not None:
+            self._own.close()
+            self._own = self._folder = None
 
     def _root(self) -> Path:
         if self._folder is None:
             if self._given is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="microtome-indexes-"))
-                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+                self._own = TemporaryFolder("microtome-indexes-")
+                weakref.finalize(self, self._own.close)
+                self._folder = self._own.path
             else:
                 self._given.mkdir(parents=True, exist_ok=True)
                 self._folder = self._given

@@ -1,5 +1,6 @@
 // The viewer page: one slide, or two side by side, and the tools that work on the one in use.
 
+import { loadMarks } from "./marks/marks.js";
 import { readPicture, writePicture } from "./picture/address.js";
 import { loadChannels, PicturePanel } from "./picture/panel.js";
 import { Planes } from "./picture/planes.js";
@@ -66,6 +67,7 @@ async function addPane(slide, start) {
   });
   void loadChannels(pane);
   void layShapes(pane, start.overlay);
+  void loadMarks(pane);
   return entry;
 }
 
@@ -272,7 +274,7 @@ const actions = {
     const hover = current().overlay?.hover;
     if (drawing().cancel()) return;
     if (drawing().tool) drawing().use(null);
-    else hover?.clear();
+    else for (const each of [hover, ...current().marks.map((mark) => mark.hover)]) each?.clear();
   },
   focusUp: () => planes.step("focus", 1),
   focusDown: () => planes.step("focus", -1),

@@ -1,5 +1,6 @@
 // The part of the panel that says how the slide is shown: channels, colour profile, shapes.
 
+import { MarkPanel } from "../marks/panel.js";
 import { ApiError, getJson, slidePath } from "../shared/api.js";
 import { make } from "../shared/dom.js";
 import { ChannelPanel } from "./channel-panel.js";
@@ -12,22 +13,27 @@ export class PicturePanel {
   constructor({ chooseShapes }) {
     this.channels = new ChannelPanel(find("channels-section"));
     this.shapes = new ShapePanel(find("shapes-section"), chooseShapes);
+    this.marks = new MarkPanel(find("marks-section"));
     this.intent = find("icc-intent");
     this.intent.replaceChildren(...INTENTS.map(([value, text]) => make("option", { value, text })));
     this.intent.addEventListener("change", () => this.pane.look.set({ intent: this.intent.value }));
     this.onOverlay = () => this.shapes.show(this.pane);
+    this.onMarks = () => this.marks.show(this.pane);
     this.onLook = () => this.#showLook();
   }
 
   /** The settings of this pane. */
   show(pane) {
     this.pane?.removeEventListener("overlay", this.onOverlay);
+    this.pane?.removeEventListener("marks", this.onMarks);
     this.pane?.removeEventListener("looked", this.onLook);
     this.pane = pane;
     pane.addEventListener("overlay", this.onOverlay);
+    pane.addEventListener("marks", this.onMarks);
     pane.addEventListener("looked", this.onLook);
     this.channels.show(pane.slide, pane.look.channels);
     this.shapes.show(pane);
+    this.marks.show(pane);
     find("profile-section").hidden = !pane.slide.icc;
     this.#showLook();
   }

@@ -29,6 +29,8 @@ export class Pane extends EventTarget {
     this.overlay = null;
     this.comingShapes = null;
     this.withoutShapes = false;
+    /** Annotations and segmentations over the slide: see marks/marks.js. */
+    this.marks = [];
     this.stage = make("div", { class: "pane-stage" });
     this.title = make("header", { class: "pane-title" }, make("span", { class: "pane-name", text: slide.name, title: slide.id }));
     this.notice = make("div", { class: "pane-notice", role: "status", hidden: true });
@@ -120,6 +122,7 @@ export class Pane extends EventTarget {
 
   close() {
     this.overlay?.close();
+    for (const each of this.marks) each.close();
     this.viewer?.destroy();
     this.viewer = null;
     this.element.remove();
@@ -219,7 +222,7 @@ export class Pane extends EventTarget {
       await this.restyle.done();
       if (!this.slide.set) await new Promise((resolve) => this.#top.whenFullyLoaded(resolve));
     };
-    await Promise.race([late, Promise.all([drawn(), this.overlay?.settled(limit)])]);
+    await Promise.race([late, Promise.all([drawn(), this.overlay?.settled(limit), ...this.marks.map((each) => each.settled(limit))])]);
   }
 
   /** The newest picture of the slide; while it is loading, one of another look lies below it. */

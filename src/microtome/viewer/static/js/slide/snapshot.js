@@ -23,6 +23,7 @@ export async function snapshot(panes, measures) {
     context.clip();
     context.drawImage(pane.viewer.drawer.canvas, 0, 0, box.width, box.height);
     pane.overlay?.paint(context);
+    for (const mark of pane.marks.toReversed()) mark.paint(context);
     measures[index].paint(context);
     paintScale(context, pane, box);
     context.restore();

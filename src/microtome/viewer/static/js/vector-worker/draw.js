@@ -85,7 +85,7 @@ function layerPaths(layer, scale, style) {
     if (right < left) continue;
     const small = Math.max(right - left, bottom - top) * scale < DOT;
     const kind = small ? "dots" : types[index] === LINE ? "lines" : layer.version < 2 ? "loose" : "areas";
-    const color = style.by ? colorOf(style.by, valueOf(layer, index, style.by.key)) : null;
+    const color = colorIn(layer, index, style);
     const group = `${kind} ${color}`;
     let chunk = open.get(group);
     if (!chunk) open.set(group, (chunk = { kind, color, path: new Path2D(), box: [left, top, right, bottom], count: 0, size: 0 }));
@@ -102,6 +102,9 @@ function layerPaths(layer, scale, style) {
   }
   return [...done, ...open.values()];
 }
+
+/** The colour of a shape: by its property, else that of its layer; null for the style's own. */
+const colorIn = (layer, index, style) => (style.by ? colorOf(style.by, valueOf(layer, index, style.by.key)) : (style.layers?.[layer.name] ?? null));
 
 function outline(path, layer, index, step) {
   const { types, featureParts, partStarts, points } = layer;
@@ -185,7 +188,7 @@ function drawPoint(context, x, y, { layer, index, ratio, style, most }) {
   const wanted = radiusOf(count);
   const radius = Math.min(wanted, Math.max(SMALLEST_POINT, most * 0.5)) * ratio;
   const crowded = radius < wanted * ratio;
-  const color = style.by ? colorOf(style.by, valueOf(layer, index, style.by.key)) : null;
+  const color = colorIn(layer, index, style);
   context.beginPath();
   context.arc(x, y, radius, 0, 2 * Math.PI);
   context.globalAlpha = crowded ? Math.min(0.95, 0.3 + 0.22 * Math.log10(Math.max(1, count ?? 1))) : Math.max(style.fillOpacity, 0.35);

@@ -124,7 +124,7 @@ export class Hover {
     const rows = shown.flatMap(([key, value]) => [make("dt", { text: breakable(key) }), make("dd", { text: value === null ? "" : String(value) })]);
     const close = make("button", { type: "button", class: "tool", "aria-label": "Close", title: "Close (Esc)", on: { click: () => this.clear() } }, icon("close"));
     this.card.replaceChildren(
-      make("div", { class: "shape-head" }, make("strong", { text: `${kind}${id === null ? "" : ` ${id}`}` }), make("span", { text: layer }), this.pinned ? close : null),
+      make("div", { class: "shape-head" }, make("strong", { text: `${kind}${id === null ? "" : ` ${id}`}` }), make("span", { text: this.overlay.set.layerTitle(layer) }), this.pinned ? close : null),
       rows.length ? make("dl", {}, ...rows) : make("p", { text: "No properties." }),
       ...(properties.length > shown.length ? [make("p", { text: `and ${properties.length - shown.length} more; click to see all` })] : []),
     );

@@ -18,12 +18,15 @@ export class VectorOverlay extends EventTarget {
   #resting = 0;
   #version = 0;
 
-  constructor(pane, set, { style = {}, placement = "auto" } = {}) {
+  constructor(pane, set, { style = {}, placement = "auto", colors = {} } = {}) {
     super();
     this.pane = pane;
     this.set = set;
     this.placement = placement;
     this.visible = true;
+    /** Colours of layers that have one of their own; how much of all is seen. */
+    this.colors = colors;
+    this.opacity = 1;
     const { by = null, hidden = [], ...plain } = style;
     this.hidden = new Set(hidden);
     this.usual = DEFAULT;
@@ -73,6 +76,12 @@ export class VectorOverlay extends EventTarget {
     this.dispatchEvent(new Event("style"));
   }
 
+  fade(opacity) {
+    this.opacity = opacity;
+    this.canvas.style.opacity = String(opacity);
+    this.dispatchEvent(new Event("style"));
+  }
+
   place(placement) {
     this.placement = placement;
     this.hover.clear();
@@ -89,7 +98,8 @@ export class VectorOverlay extends EventTarget {
     this.#version += 1;
     const hidden = [...this.hidden];
     // Paths are kept by what they are made of: colours of classes and hidden layers, not by fill and width.
-    this.drawn = { ...this.style, hidden, by: colors, version: this.#version, grouping: JSON.stringify([colors, hidden]) };
+    const layers = { ...this.colors };
+    this.drawn = { ...this.style, hidden, layers, by: colors, version: this.#version, grouping: JSON.stringify([colors, hidden, layers]) };
     this.hover?.clear();
     this.draw();
     this.dispatchEvent(new Event("style"));
@@ -133,7 +143,9 @@ export class VectorOverlay extends EventTarget {
     const ratio = globalThis.devicePixelRatio || 1;
     const own = new OffscreenCanvas(Math.round(width * ratio), Math.round(height * ratio));
     this.#paint(own.getContext("2d"), { width, height, ratio }, false);
+    context.globalAlpha = this.opacity;
     context.drawImage(own, 0, 0, width, height);
+    context.globalAlpha = 1;
   }
 
   #paint(context, screen, asking) {

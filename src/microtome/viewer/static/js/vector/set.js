@@ -55,6 +55,11 @@ export class VectorSet {
     return new URL(address(`${slidePath(this.id)}/vector/${zoom}/${x}/${y}.mvt`), location.href).href;
   }
 
+  /** What a layer of the tiles is called by people. */
+  layerTitle(layer) {
+    return layer;
+  }
+
   key(zoom, x, y) {
     return `${this.id}|${zoom}/${x}/${y}`;
   }
