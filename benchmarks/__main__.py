@@ -11,6 +11,8 @@ from pathlib import Path
 
 from benchmarks import peers, pictures, report, workloads
 from benchmarks.colour import colour
+from benchmarks.dicomweb import dicomweb
+from benchmarks.million import million
 from benchmarks.workloads import Bench
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +26,8 @@ WORKLOADS: dict[str, Callable[[Bench], None]] = {
     "v3": pictures.pictures,
     "v3-region": pictures.large_region,
     "colour": colour,
+    "dicomweb": dicomweb,
+    "million": million,
 }
 
 

@@ -110,6 +110,11 @@ def ratio(loads: dict[str, list[Load]], ours: str, theirs: str) -> float:
     return statistics.median(a.rate / b.rate for a, b in zip(loads[ours], loads[theirs], strict=True))
 
 
+def ratio_of_cpu(loads: dict[str, list[Load]], ours: str, theirs: str) -> float:
+    """How many times less CPU time an answer of ours takes, the median over the rounds."""
+    return statistics.median(b.cpu_us / max(a.cpu_us, 1e-3) for a, b in zip(loads[ours], loads[theirs], strict=True))
+
+
 def warm(bench: Bench) -> None:
     """Warm tiles, and 304 by If-None-Match, beside wsi-streamer and nginx."""
     slide, count = "svs-ycbcr.svs", 2000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,7 @@ local next = %(start)d
 init = function(arguments)
   for line in io.lines("%(targets)s") do
     local path, etag = line:match("^(%%S+) ?(.*)$")
-    local headers = {}
+    local headers = {%(headers)s}
     if etag ~= "" then headers["If-None-Match"] = etag end
     requests[#requests + 1] = wrk.format("GET", path, headers)
   end
@@ -42,15 +42,24 @@ class Load:
     failures: int
 
 
-def burst(server: Server, targets: Sequence[str], *, seconds: int = 2, connections: int = 32, start: int = 0) -> Load:
+def burst(
+    server: Server,
+    targets: Sequence[str],
+    *,
+    seconds: int = 2,
+    connections: int = 32,
+    start: int = 0,
+    headers: Mapping[str, str] | None = None,
+) -> Load:
     """Load ``server`` with the targets in turn, keep-alive, for some seconds."""
     with TemporaryDirectory() as folder:
         listing, script = Path(folder, "targets"), Path(folder, "script.lua")
         listing.write_text("\n".join(targets) + "\n")
-        script.write_text(_SCRIPT % {"targets": listing, "start": start % len(targets)})
+        lines = ", ".join(f"[ [[{name}]] ] = [[{value}]]" for name, value in (headers or {}).items())
+        script.write_text(_SCRIPT % {"targets": listing, "start": start % len(targets), "headers": lines})
         before = server.cpu_seconds()
         output = subprocess.run(
-            ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script),
+            ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "30s", "-s", str(script),
              f"http://127.0.0.1:{server.port}"],
             capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip

@@ -34,10 +34,11 @@ GROUPS = {
     "v3": "The API of WSI-Service.",
     "login": "Who may use the v3 API.",
     "dicom": "DICOMweb, and the viewer OHIF.",
+    "scene": "The Slicer scene: its files, who may use it, what it may take.",
     "pixels": "How pictures are made, and how large they may be.",
 }
 KINDS = {"text": "text", "optional_text": "text", "name_of_bucket": "text",
-         "boolean": "switch", "whole": "whole number", "size": "size",
+         "boolean": "switch", "networks": "list", "whole": "whole number", "size": "size",
          "duration": "time", "items": "list", "color": "colour", "priorities": "list",
          "optional_path": "path"}  # fmt: skip
 COMPUTED = {"render_threads": "number of CPUs"}  # defaults that depend on the machine
@@ -48,7 +49,8 @@ UNNAMED = {
     "/browse": "The way to OHIF",
     "/alive": "Whether the server answers, and which formats it reads",
 }  # routes that cannot say what they are
-PREFIXED = {"/v3/": "v3: ", "/dicom": "DICOMweb: "}
+PREFIXED = {"/v3/": "v3: ", "/dicom": "DICOMweb: ", "/slicer": "Slicer: ", "/system": "Slicer: ",
+            "/scene/v1": "Scene: "}  # fmt: skip
 SIGNED = "Make a new URL with `microtome sign`, or ask whoever gave you this one."
 
 
@@ -99,7 +101,8 @@ CASES: tuple[tuple[MicrotomeError, str, str], ...] = (  # when each error occurs
          " twice.", "Copy the URL completely and unchanged."),
     (errors.Unauthenticated("", reason="invalid_expiry_format"), "`exp` is no whole number, or is given twice.",
          "`exp` is a unix time in seconds."),
-    (errors.Forbidden(""), "The caller is known and may not do this. No route of today says it.",
+    (errors.Forbidden(""), "The caller is known and may not do this: pages for administrators, and"
+         " whatever is not DICOMweb for who sees no identities.",
          "Ask whoever runs the server for access."),
     (errors.StorageUnavailable("", unreachable=True), "The server has no connection to the store of the slides.",
          "Try later. The operator checks the network and `s3_endpoint`."),
@@ -219,7 +222,7 @@ def errors_page() -> Iterator[str]:
 def said(route: RouteContext) -> str:
     """What the handler of a plain route says of itself."""
     doc = inspect.getdoc(getattr(route.original_route, "endpoint", None)) or ""
-    return "" if doc.startswith("_") else doc.partition("\n")[0].rstrip(".")
+    return "" if doc.startswith("_") else doc.partition("\n")[0].rstrip(".").replace("``", "`")
 
 
 def mounted(routes: Sequence[BaseRoute], prefix: str = "") -> Iterator[tuple[str, set[str], str]]:
@@ -228,7 +231,7 @@ def mounted(routes: Sequence[BaseRoute], prefix: str = "") -> Iterator[tuple[str
         if isinstance(route.original_route, Mount):
             yield from mounted(route.original_route.routes, prefix + route.original_route.path)
         else:
-            path = prefix + (route.path_format or route.path or "")
+            path = prefix + (route.path_format or route.path or "").replace("{rest}", "")
             yield path, route.methods or {"WebSocket"}, getattr(route, "summary", None) or said(route) or UNNAMED[path]
 
 
@@ -254,7 +257,7 @@ def anchor(heading: str) -> str:
 def routes_page() -> Iterator[str]:
     """All routes of the application. Paths that say the same of themselves stand together."""
     with tempfile.TemporaryDirectory() as folder:
-        app = create_app(settings.Settings(data=folder))
+        app = create_app(settings.Settings(data=folder, scene=True))
         operations, schemas = described(app)
         asyncio.run(app.state.services.tiles.close())
     routes: dict[str, dict[str, set[str]]] = {}

@@ -1,6 +1,6 @@
 #!/bin/sh
 # What the tests use beside Python packages: a browser with fonts, debootstrap, git, PostgreSQL, an S3 server. With
-# --bench also nginx and wrk. Installs only what is missing; without root it says what that is, and the tests concerned
+# --bench also nginx, wrk and Orthanc. Installs only what is missing; without root it says what that is, and the tests concerned
 # are skipped.
 #
 #   scripts/install_test_tools.sh [--bench] [--into FOLDER]      (after scripts/install.sh --test, of the same FOLDER)
@@ -35,12 +35,14 @@ need dciodvfy dicom3tools
 if [ "$bench" ]; then
     need nginx nginx-light
     need wrk wrk
+    need Orthanc orthanc
+    [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || missing="$missing orthanc-dicomweb"
 fi
 if [ "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         say "installing$missing"
         apt-get -qq update
-        # RUNLEVEL=1 keeps nginx and PostgreSQL from being started: only the programs are wanted.
+        # RUNLEVEL=1 keeps nginx, Orthanc and PostgreSQL from being started: only the programs are wanted.
         # shellcheck disable=SC2086
         RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
             apt-get -qq install --yes --no-install-recommends $missing >/dev/null

@@ -96,9 +96,10 @@ class Client:
 def served(data: Path | str, **options: Any) -> Iterator[Client]:
     """Serve a folder or a URL with the settings given, until the block ends.
 
-    DICOMweb is off unless asked for: its index would be another reader of what is counted here.
+    DICOMweb is off unless asked for: its index would be another reader of what is counted here. Files are complete
+    when they are seen.
     """
-    settings = Settings(data=str(data), port=0, **{"dicomweb": False, **options})
+    settings = Settings(data=str(data), port=0, **{"dicomweb": False, "dicom_settle": 0.0, **options})
     listening = listen(settings)
     running: list[Server] = []
     ready = threading.Event()

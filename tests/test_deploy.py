@@ -88,6 +88,17 @@ def test_image_is_made_by_the_installation_script() -> None:
     assert len(set(bases)) == 1, "an environment moves only between equal Pythons"
 
 
+def test_image_holds_ohif_where_the_server_looks_for_it() -> None:
+    steps = list(instructions())
+    [run] = [arguments for name, arguments in steps if name == "RUN" and "ohif install" in arguments]
+    folder = shlex.split(run)[-1]
+    assert ("COPY", f"--from=build {folder} {folder}") in steps
+    assert ("ENV", f"{settings.variable('ohif_dir')}={folder}") in steps
+    assert "--require-hashes" in run, "Node is fetched in the version that is locked"
+    words = shlex.split(run)
+    assert (ROOT / words[words.index("--requirement") + 1]).is_file()
+
+
 def test_image_runs_as_nobody_and_tells_its_health() -> None:
     steps = list(instructions())
     [user] = [arguments for name, arguments in steps if name == "USER"]

@@ -133,6 +133,7 @@ def test_methods_do_not_help(guarded: Client) -> None:
 PRIVATE = ["/slides", "/slides/test.tif", "/slides/test.tif/dzi", "/slides/test.tif/dzi_files/11/0_0.jpg",
            "/slides/test.tif/thumbnail", "/slides/test.tif/associated/label", "/slides/test.tif/icc", TILE,
            "/slides/test.tif/channels", "/slides/test.tif/tilejson", "/slides/test.tif/vector/0/0/0.mvt",
+           "/slides/test.tif/overlays", "/slides/test.tif/overlays/1.2.3/0/0/0.png",
            "/view/test.tif"]  # fmt: skip
 PUBLIC = ["/health", "/", "/openapi.json"]
 

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from dicomweb_client import DICOMwebClient
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from microtome.app import create_app
 from microtome.errors import InvalidRequest
 from microtome.settings import Settings
-from tests.serving import Answer, Client, served, until
-
-BOUNDARY = "a-boundary"
-CONTENT = f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'
+from tests.dicommaker import CONTENT, made, message, reasons, sent, written
+from tests.serving import Client, served, until
 
 
 @pytest.fixture(scope="module")
@@ -34,43 +29,6 @@ def dicom(root: Path) -> Iterator[Client]:
     options = {"dicomweb": True, "dicom_index": str(root / "index.sqlite"), "dicom_slides": False}
     with served(root / "data", dicom_store="received", **options) as client:
         yield client
-
-
-def made(study: str | None = None, sop: str | None = None, name: str = "Doe^Jane", size: int = 8) -> Dataset:
-    found = Dataset()
-    found.SOPClassUID, found.SOPInstanceUID = CTImageStorage, sop or generate_uid()
-    found.StudyInstanceUID, found.SeriesInstanceUID = study or generate_uid(), generate_uid()
-    found.PatientName, found.PatientID, found.Modality = name, "P1", "CT"
-    found.Rows = found.Columns = size
-    found.SamplesPerPixel, found.PhotometricInterpretation = 1, "MONOCHROME2"
-    found.BitsAllocated, found.BitsStored, found.HighBit, found.PixelRepresentation = 16, 12, 11, 0
-    found.PixelData = bytes(range(256)) * (size * size * 2 // 256 + 1)
-    found.PixelData = found.PixelData[: size * size * 2]
-    found.file_meta = FileMetaDataset()
-    found.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    return found
-
-
-def written(found: Dataset) -> bytes:
-    buffer = io.BytesIO()
-    found.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def message(*parts: bytes, kind: str = "application/dicom") -> bytes:
-    body = b"".join(
-        b"\r\n--%s\r\nContent-Type: %s\r\n\r\n%s" % (BOUNDARY.encode(), kind.encode(), part) for part in parts
-    )
-    return body + b"\r\n--%s--\r\n" % BOUNDARY.encode()
-
-
-def sent(client: Client, body: bytes, study: str = "", **headers: str) -> Answer:
-    path = f"/dicom/studies/{study}" if study else "/dicom/studies"
-    return client.request("POST", path, {"content-type": CONTENT, **headers}, body)
-
-
-def reasons(answer: Answer) -> list[int]:
-    return [each["00081197"]["Value"][0] for each in answer.json()["00081198"]["Value"]]
 
 
 def test_what_is_stored_is_found_and_comes_back_as_it_was(dicom: Client, root: Path) -> None:

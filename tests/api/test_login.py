@@ -20,7 +20,8 @@ MINE, THEIRS = "alice%2Fa.svs", "bob%2Fb.svs"
 DATA = (
     "/slides/{}", "/slides/{}/dzi", "/slides/{}/dzi_files/9/0_0.jpg", "/slides/{}/thumbnail", "/slides/{}/channels",
     "/slides/{}/associated/label", "/slides/{}/icc", "/slides/{}/tilejson", "/slides/{}/vector/0/0/0.mvt",
-    "/slides/{}/viewer", "/tiles/{}/0/0/0.jpg", "/view/{}",
+    "/slides/{}/overlays", "/slides/{}/overlays/1.2.3/0/0/0.png", "/slides/{}/viewer", "/tiles/{}/0/0/0.jpg",
+    "/view/{}",
 )  # fmt: skip
 OPEN = ("/", "/alive", "/health", "/docs", "/v3/docs", "/openapi.json", "/v3/openapi.json", "/validation_viewer")
 

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
@@ -15,7 +15,7 @@ from urllib.parse import quote
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
 
 from tests.browser.slides import write_folder, write_looks
 
@@ -113,21 +113,32 @@ def empty_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="package")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as running:  # one at a time in a process
+        yield running
+
+
+@pytest.fixture(scope="package")
+def chromium(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+    context = launched(playwright, tmp_path_factory.mktemp("profile"), ARGUMENTS)
+    yield context
+    context.close()
+
+
+def launched(playwright: Playwright, profile: Path, arguments: Sequence[str]) -> BrowserContext:
+    """A Chromium of this machine. Skips the test where there is none."""
     program = os.environ.get("MICROTOME_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("no Chromium: install the package chromium, or set MICROTOME_CHROMIUM")
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(tmp_path_factory.mktemp("profile")),
-            executable_path=program,
-            args=list(ARGUMENTS),
-            accept_downloads=True,
-            viewport={"width": 1180, "height": 780},
-        )
-        context.set_default_timeout(20_000)
-        yield context
-        context.close()
+    context = playwright.chromium.launch_persistent_context(
+        str(profile),
+        executable_path=program,
+        args=list(arguments),
+        accept_downloads=True,
+        viewport={"width": 1180, "height": 780},
+    )
+    context.set_default_timeout(20_000)
+    return context
 
 
 class Visitor:

@@ -132,7 +132,7 @@ FLAGS = {
     "sign": {"--path", "-p", "--secret", "-s", "--ttl", "-t", "--base-url", "-b", "--params", "-P", "--format", "-f"},
     "inspect": {"--slide", "--json", "--s3-endpoint", "--s3-region"},
     "demo": {"--seed", "--width", "--height"},
-    "settings": {"--config", "--json"},
+    "settings": {"--config", "--json"}, "slicer": {"--python-code", "--alias", "--port", "-p"},
     "index": {"--index", "--processes", "--problems", "--watch", "--may-be-empty"}, "ohif": set[str](),
 }  # fmt: skip
 

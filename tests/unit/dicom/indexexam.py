@@ -196,6 +196,15 @@ class IndexExam:
         assert told["00100030"] == {"vr": "DA"}  # type 2, without a value
         assert "00081190" not in told  # URLs are for whoever knows them
 
+    async def test_a_series_uid_in_two_studies(self, index: Index) -> None:
+        """Files break the rule; both studies keep what they say of themselves."""
+        same = {"SeriesInstanceUID": uid(9, 9), "Modality": "MR"}
+        await index.put(batch({"a": file(1, PatientID="A", **same), "b": file(2, PatientID="B", **same)}))
+        found = (await search(index, Level.STUDY, [])).matches
+        assert {match.attributes["00100020"]["Value"][0] for match in found} == {"A", "B"}
+        assert all(match.attributes["0020000D"]["Value"] == [match.study_uid] for match in found)
+        assert all(match.attributes["00080061"]["Value"] == ["MR"] for match in found)
+
     async def test_modalities_are_never_empty(self, filled: Index) -> None:
         for match in (await search(filled, Level.STUDY, [])).matches:
             assert match.attributes["00080061"]["Value"]

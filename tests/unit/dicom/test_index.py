@@ -16,7 +16,7 @@ from microtome.dicom.index.base import Batch, Index, State, Stored
 from microtome.dicom.index.ingest import LocalFile, read_local
 from microtome.dicom.index.url import open_index, usual_index
 from microtome.dicom.index.walk import Walk
-from microtome.dicom.index.watch import watch
+from microtome.dicom.index.watch import Following, watch
 from microtome.dicom.index.workers import Workers
 from microtome.errors import InvalidRequest, StorageUnavailable
 from microtome.storage.local import LocalStore
@@ -121,7 +121,9 @@ async def test_watching_follows_changes(tmp_path: Path) -> None:
     walk = Walk(LocalStore(folder), index)
     await walk.run()
     told = asyncio.Queue[int]()
-    watching = asyncio.create_task(watch(walk, every=0.05, tell=lambda progress: told.put_nowait(progress.indexed)))
+    watching = asyncio.create_task(
+        watch(walk, Following(every=0.05, tell=lambda progress: told.put_nowait(progress.indexed)))
+    )
     (folder / "b").write_bytes(file(2))
     while await asyncio.wait_for(told.get(), 30) != 1:
         pass
@@ -140,7 +142,7 @@ async def test_news_of_the_system_start_a_walk(tmp_path: Path) -> None:
     walk = Walk(LocalStore(folder), index)
     await walk.run()
     walked = asyncio.Event()
-    watching = asyncio.create_task(watch(walk, every=3600, quiet=0.05, tell=lambda _: walked.set()))
+    watching = asyncio.create_task(watch(walk, Following(every=3600, quiet=0.05, tell=lambda _: walked.set())))
     for number in range(2, 200):  # until the system has begun to watch
         (folder / f"{number}").write_bytes(file(number))
         with contextlib.suppress(TimeoutError):
