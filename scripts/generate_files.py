@@ -53,7 +53,7 @@ async def look(folder: Path) -> list[Found]:
 
     Raises what is no MicrotomeError, and TimeoutError: neither may happen.
     """
-    services = build_services(Settings(data=str(folder), slide_idle=0.0))
+    services = build_services(Settings(dicomweb=False, data=str(folder), slide_idle=0.0))
     await services.formats.start()
     try:
         names = set(keys(folder))

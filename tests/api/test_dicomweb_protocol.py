@@ -179,16 +179,20 @@ def test_the_root_describes_what_there_is(dicom: Client) -> None:
         assert "RetrieveBulkdata" in {name for several in methods.values() for name in several}
 
 
-def test_pages_may_store_where_storing_is_possible(dicom: Client) -> None:
+def test_named_pages_may_store_and_no_others(dicom: Client, folder: Path) -> None:
     asked = {"origin": "https://viewer.example", "access-control-request-method": "POST",
              "access-control-request-headers": "content-type"}  # fmt: skip
-    answer = dicom.request("OPTIONS", "/dicom/studies", asked)
-    assert "POST" in answer.headers["access-control-allow-methods"].split(",")
-    found = made()
-    stored = sent(dicom, message(written(found)), origin="https://viewer.example")
-    assert (stored.status, stored.headers["access-control-allow-origin"]) == (200, "*")
-    other = dicom.request("OPTIONS", "/slides", asked)
-    assert other.headers["access-control-allow-methods"] == "GET,HEAD,OPTIONS"
+    anybody = dicom.request("OPTIONS", "/dicom/studies", asked)  # every origin may read, and no page may write
+    assert anybody.headers["access-control-allow-methods"] == "GET,HEAD,OPTIONS"
+    index = str(folder.parent / "named.sqlite")
+    origins = {"cors_origins": ("https://viewer.example",)}
+    with served(folder, dicomweb=True, dicom_index=index, dicom_slides=False, dicom_store="named", **origins) as client:
+        answer = client.request("OPTIONS", "/dicom/studies", asked)
+        assert "POST" in answer.headers["access-control-allow-methods"].split(",")
+        stored = sent(client, message(written(made())), origin="https://viewer.example")
+        assert (stored.status, stored.headers["access-control-allow-origin"]) == (200, "https://viewer.example")
+        other = client.request("OPTIONS", "/slides", asked)
+        assert other.headers["access-control-allow-methods"] == "GET,HEAD,OPTIONS"
 
 
 # -- addresses

@@ -98,19 +98,22 @@ class Background:
         """Slides whose keys begin with ``prefix``, or that are a folder in which it is, as studies."""
         if not self._settings.dicom_slides or not self._attributes.known:
             return
-        known = {slide_key(key): version for key, version in await self._rows(SLIDE + prefix)}
+        rows = dict(await self._rows(SLIDE + prefix))
+        known = {slide_key(key): version for key, version in rows.items()}
         seen: set[str] = set()
         async for record in _below(self._files, prefix):
             seen.add(record.key)
             await self._index_slide(record, known.get(record.key))
         for folder in _folders(prefix):
-            inside = {slide_key(key): version for key, version in await self._rows(f"{SLIDE}{folder}#")}
+            inside = dict(await self._rows(f"{SLIDE}{folder}#"))
             page = await self._files.list(limit=1, prefix=folder)
             if page.slides and page.slides[0].key == folder:
                 seen.add(folder)
-                await self._index_slide(page.slides[0], inside.get(folder))
-            known |= inside
-        gone = [key for slide in known.keys() - seen for key, _ in await self._rows(f"{SLIDE}{slide}#")]
+                await self._index_slide(page.slides[0], next(iter(inside.values()), None))
+            rows |= inside
+            known |= {slide_key(key): version for key, version in inside.items()}
+        vanished = known.keys() - seen
+        gone = [key for key in rows if slide_key(key) in vanished]
         if gone:
             await self._index.forget(gone)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from microtome.dicom.dataset import Bulk, Dataset
+from microtome.dicom.dataset import Bulk, Dataset, Element
 from microtome.dicom.rows import InstanceRow
 from microtome.errors import NotFound
 
@@ -79,3 +79,15 @@ def value_at(dataset: Dataset, path: str) -> bytes | Bulk:
             if element is not None and isinstance(element.value, (bytes, Bulk)):
                 return element.value
     raise NotFound("bulk data", path[:200])
+
+
+def bulk_paths(header: Dataset, path: str = "") -> dict[str, tuple[Element, Bulk]]:
+    """The values of a data set that were not read, by the path of each (``json.to_json``)."""
+    found: dict[str, tuple[Element, Bulk]] = {}
+    for tag, element in header.elements.items():
+        if isinstance(element.value, Bulk):
+            found[f"{path}{tag:08X}"] = element, element.value
+        elif isinstance(element.value, tuple):
+            for number, item in enumerate(element.value, 1):
+                found |= bulk_paths(item, f"{path}{tag:08X}/{number}/")
+    return found

@@ -11,7 +11,7 @@ from microtome.dicom import decode, syntaxes
 from microtome.dicom.content import Value, at_hand, value_at
 from microtome.dicom.dataset import Bulk, Dataset
 from microtome.dicom.encapsulated import FrameTable, frame_table
-from microtome.dicom.image import PIXEL_DATA, ImageFacts, image_facts
+from microtome.dicom.image import ImageFacts, image_facts
 from microtome.dicom.part10 import opened, read_value, scan
 from microtome.dicom.rows import InstanceRow
 from microtome.errors import CorruptData, LimitExceeded, NotFound
@@ -123,7 +123,7 @@ class FileContent:
         """See ``content.Content``."""
         large = Bulk(0, 0)
         deflated = syntaxes.find(row.transfer_syntax).deflated
-        if path == f"{PIXEL_DATA:08X}" and row.pixel is not None and row.pixel.length is not None:
+        if row.pixel is not None and row.pixel.length is not None and path == f"{row.pixel.tag:08X}":
             large = Bulk(row.pixel.offset, row.pixel.length)
         else:
             found = value_at(await self.header(row), path)
@@ -163,8 +163,8 @@ class FileContent:
         """What the Image Pixel module says. Raises NotFound for an instance without an image."""
 
         async def read() -> ImageFacts:
-            words = row.pixel.vr if row.pixel is not None else "OW"
-            return image_facts(await self.header(row), pixels_vr=words)
+            header = await self.header(row)
+            return image_facts(header) if row.pixel is None else image_facts(header, row.pixel.tag, row.pixel.vr)
 
         return await self._facts.get_or_compute(f"{row.key}\0{row.version}", read)
 

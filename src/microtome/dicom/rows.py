@@ -37,6 +37,9 @@ class Level(IntEnum):
     INSTANCE = 2
 
 
+_FLOATING = {"OF": 0x7FE0_0008, "OD": 0x7FE0_0009}
+
+
 @dataclass(frozen=True, slots=True)
 class PixelPlace:
     """Where the value of a pixel data element lies: VR, offset of its first byte, length; None when encapsulated."""
@@ -44,6 +47,11 @@ class PixelPlace:
     vr: str
     offset: int
     length: int | None
+
+    @property
+    def tag(self) -> int:
+        """The element: floating-point samples (PS3.3 §C.7.6.24, §C.7.6.25) have one for each of their VRs."""
+        return _FLOATING.get(self.vr, 0x7FE0_0010)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
 """Any slide as DICOM VL Whole Slide Microscopy instances (PS3.3 §A.32.8): which there are, and their headers.
 
-One instance for each level of the pyramid, one for each picture beside it; tiles become frames. Nothing is converted:
-JPEG and JPEG 2000 tiles are frames as they are stored, everything else is native pixels. UIDs are made of the slide's
-identity, so that every process and every start gives the same; those of instances also of the version of the file,
-because a SOP instance never changes.
+One instance for each level of the pyramid, one for each picture beside it; tiles become frames. JPEG and JPEG 2000
+tiles are frames as they are stored where DICOM allows their colours, everything else is native pixels. UIDs are made
+of the slide's identity, so that every process and every start gives the same; those of instances also of the version
+of the file, because a SOP instance never changes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ _TIFF_TIME = re.compile(r"([0-9]{4}):([0-9]{2}):([0-9]{2}) ([0-9]{2}):([0-9]{2})
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """How the frames of an instance are coded. ``lossy``: DICOM's name of the method, "" for lossless.
+    """How the frames of an instance are coded. ``lossy``: DICOM's name of the method, "" for lossless; native frames
+    have one when they were made of tiles that had lost something.
 
     ``ratio``: how much smaller one tile is than its samples, which stands for all.
     """
@@ -186,10 +187,14 @@ def _jpeg_2000(tile: EncodedTile, ratio: float) -> Coding:
     if len(style) < 10:
         return Coding(NATIVE, "MONOCHROME2" if tile.color == "gray" else "RGB")
     mixed, lossless = style[4] == 1, style[9] == 1
-    colour = "MONOCHROME2" if tile.color == "gray" else "RGB" if tile.color == "rgb" else "YBR_FULL"
+    lossy = "" if lossless else "ISO_15444_1"
+    colour = "MONOCHROME2" if tile.color == "gray" else "RGB"
     if mixed:
         colour = "YBR_RCT" if lossless else "YBR_ICT"
-    return Coding(JPEG_2000_LOSSLESS if lossless else JPEG_2000, colour, "" if lossless else "ISO_15444_1", ratio)
+    elif tile.color == "ycbcr":
+        # Colours turned before they were coded: DICOM has no name for such frames (PS3.5 §8.2.4).
+        return Coding(NATIVE, "RGB", lossy, ratio)
+    return Coding(JPEG_2000_LOSSLESS if lossless else JPEG_2000, colour, lossy, ratio)
 
 
 def instances(

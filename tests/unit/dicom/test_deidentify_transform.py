@@ -13,9 +13,10 @@ from dicognito.anonymizer import Anonymizer
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset as PydicomDataset
 
+from microtome.dicom.content import bulk_paths
 from microtome.dicom.dataset import Dataset
 from microtome.dicom.deidentify.pseudonyms import Pseudonyms
-from microtome.dicom.deidentify.transform import Deidentifier, bulk_paths
+from microtome.dicom.deidentify.transform import Deidentifier
 from microtome.dicom.deidentify.wellknown import is_known
 from microtome.dicom.json import to_json
 from microtome.dicom.part10 import Memory, scan

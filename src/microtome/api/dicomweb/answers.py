@@ -76,11 +76,14 @@ def _plain(text: str) -> str:
     return "".join(letter if " " <= letter <= "~" and letter not in '"\\' else "?" for letter in text)
 
 
-def fixed(request: Request, etag: str, control: str, headers: Mapping[str, str] | None = None) -> Response | None:
-    """304 when the client has what never changes under this ETag, else None."""
+def fixed(
+    request: Request, etag: str, control: str, headers: Mapping[str, str] | None = None, *, weak: bool = False
+) -> Response | None:
+    """304 when the client has what never changes under this ETag, else None. ``weak``: its bytes may differ."""
     quoted = f'"{etag}"'
     if conditional.matches(conditional.asked(request.scope), quoted.encode()):
-        return Response(status_code=304, headers={"etag": quoted, "cache-control": control, **(headers or {})})
+        told = f"W/{quoted}" if weak else quoted
+        return Response(status_code=304, headers={"etag": told, "cache-control": control, **(headers or {})})
     return None
 
 

@@ -7,7 +7,8 @@ from functools import partial
 
 from microtome.api.dicomweb.context import DicomwebContext
 from microtome.dicom import build, syntaxes, transcode
-from microtome.dicom.dataset import Bulk, Dataset
+from microtome.dicom.content import bulk_paths
+from microtome.dicom.dataset import Dataset
 from microtome.dicom.encapsulated import END, item_of
 from microtome.dicom.image import PIXEL_DATA, ImageFacts
 from microtome.dicom.rows import InstanceRow
@@ -21,9 +22,11 @@ async def converted(context: DicomwebContext, row: InstanceRow, target: str) -> 
     Raises UnsupportedFormat for frames that cannot be converted.
     """
     content = context.content(row)
-    header = await _complete(context, row)
+    header = await content.header(row)
+    values = {bulk: await content.bulk(row, path) for path, (_, bulk) in bulk_paths(header).items()}
+    read = values.__getitem__
     if row.pixel is None:
-        yield preamble(header, target) + trailer(header)
+        yield preamble(header, target, read=read) + trailer(header, read=read)
         return
     facts = await context.facts(row)
     source = row.transfer_syntax
@@ -45,8 +48,10 @@ async def converted(context: DicomwebContext, row: InstanceRow, target: str) -> 
         return (await context.workers.run(partial(transcode.transcode, data, facts, held, target))).data
 
     first = b"" if shared else await made(1)  # what cannot be converted is told before anything is sent
-    yield preamble(header, target)
-    yield pixel_data_header("OW" if native and after.allocated > 8 else "OB", length)
+    yield preamble(header, target, read=read)
+    floating = facts.kind == "float"
+    vr = row.pixel.vr if floating else "OW" if native and after.allocated > 8 else "OB"
+    yield pixel_data_header(vr, length, row.pixel.tag if floating else PIXEL_DATA)
     if not native:
         yield item_of(b"")  # the table of offsets stays empty: frames are made while they are sent
     if shared:
@@ -54,23 +59,12 @@ async def converted(context: DicomwebContext, row: InstanceRow, target: str) -> 
     for number in range(1, 1 if shared else row.frames + 1):
         frame = first if number == 1 else await made(number)
         yield frame if native else item_of(frame)
-    yield (b"\0" * (length % 2) if length is not None else END) + trailer(header)
+    yield (b"\0" * (length % 2) if length is not None else END) + trailer(header, read=read)
 
 
 def _native_length(facts: ImageFacts, frames: int) -> int:
     """Bytes of native pixel data; frames of single bits share bytes (PS3.5 §8.1.1)."""
     return -(-facts.pixels * frames // 8) if facts.allocated == 1 else facts.nbytes * frames
-
-
-async def _complete(context: DicomwebContext, row: InstanceRow) -> Dataset:
-    """The header with its large values read, which stand before the pixels."""
-    header = await context.content(row).header(row)
-    elements = dict(header.elements)
-    for tag, element in header.elements.items():
-        if isinstance(element.value, Bulk):
-            value = await context.content(row).bulk(row, f"{tag:08X}")
-            elements[tag] = type(element)(tag, element.vr, value)
-    return Dataset(elements, header.text)
 
 
 def _described(header: Dataset, before: ImageFacts, after: ImageFacts, target: str) -> Dataset:

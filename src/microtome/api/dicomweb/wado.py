@@ -18,7 +18,6 @@ from microtome.api.disconnect import unless_gone
 from microtome.caching import Cache
 from microtome.dicom import syntaxes, transcode
 from microtome.dicom.content import Value, at_hand
-from microtome.dicom.image import PIXEL_DATA
 from microtome.dicom.rows import InstanceRow
 from microtome.dicom.scanner import PixelData
 from microtome.dicom.xml import to_xml
@@ -88,7 +87,7 @@ class Wado:
 
     async def _xml(self, row: InstanceRow, address: str) -> bytes:
         header = await self._context.content(row).header(row)
-        pixels = row.pixel and PixelData(PIXEL_DATA, row.pixel.vr, row.pixel.offset, row.pixel.length)
+        pixels = row.pixel and PixelData(row.pixel.tag, row.pixel.vr, row.pixel.offset, row.pixel.length)
         base = _bulk_address(row, address)
         return await asyncio.to_thread(partial(to_xml, header, bulk_uri=base.__add__, pixels=pixels))
 
@@ -140,9 +139,11 @@ class Wado:
         chosen = _form(*_asked(request), stored, several=len(numbers) > 1)
         control = context.cache_control
         etag = context.etag(row, numbers, chosen.part_type, chosen.multipart)
-        if known := answers.fixed(request, etag, control):
+        if known := answers.fixed(request, etag, control, weak=chosen.multipart):
             return known
-        headers = {"etag": f'"{etag}"', "cache-control": control, "vary": "accept, origin"}
+        # Each multipart answer has a boundary of its own: the same frames, not the same bytes (RFC 9110 §8.8.1).
+        weak = "W/" if chosen.multipart else ""
+        headers = {"etag": f'{weak}"{etag}"', "cache-control": control, "vary": "accept, origin"}
         places = [f"{context.address(request)}{place(request.path_params)}/frames/{number}" for number in numbers]
         if len(numbers) > 1 and len(numbers) * _frame_bytes(row) > _TOGETHER:
             parts = self._one_by_one(row, numbers, places, chosen)
@@ -212,6 +213,7 @@ class Wado:
             "x-content-type-options": "nosniff",
         }
         if offer.multipart:
+            headers["etag"] = f"W/{headers['etag']}"
             location = f"{context.address(request)}{place(request.path_params)}/bulk/{path}"
             return await answers.streamed_parts(accept.OCTETS, _alone(location, value), headers)
         return await ranged(request, value, {**headers, "content-type": accept.OCTETS, "accept-ranges": "bytes"})

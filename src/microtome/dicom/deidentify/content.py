@@ -8,15 +8,14 @@ from functools import partial
 from typing import TypeVar
 
 from microtome.dicom import syntaxes
-from microtome.dicom.content import Content, Value, at_hand, value_at
+from microtome.dicom.content import Content, Value, at_hand, bulk_paths, value_at
 from microtome.dicom.dataset import Dataset
 from microtome.dicom.deidentify import items
 from microtome.dicom.deidentify.codestreams import holds_words, without_words
 from microtome.dicom.deidentify.icc import without_texts
 from microtome.dicom.deidentify.profile import Action, action_of
-from microtome.dicom.deidentify.transform import Deidentifier, bulk_paths
+from microtome.dicom.deidentify.transform import Deidentifier
 from microtome.dicom.encapsulated import END, item_of
-from microtome.dicom.image import DOUBLE_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA
 from microtome.dicom.rows import SLIDE, InstanceRow
 from microtome.dicom.write import pixel_data_header, preamble, trailer
 from microtome.errors import (
@@ -31,9 +30,7 @@ from microtome.errors import (
 T = TypeVar("T")
 _TOGETHER = 16
 """Frames that are read at once while a whole instance is sent."""
-_FLOATING = {"OF": FLOAT_PIXEL_DATA, "OD": DOUBLE_PIXEL_DATA}
 _MOST_PADDING = 1 << 16
-_PIXELS = f"{PIXEL_DATA:08X}"
 
 
 class DeidentifiedContent:
@@ -81,7 +78,7 @@ class DeidentifiedContent:
         if row.pixel is None:
             yield head + tail
             return
-        yield head + pixel_data_header(row.pixel.vr, row.pixel.length, _pixel_tag(row))
+        yield head + pixel_data_header(row.pixel.vr, row.pixel.length, row.pixel.tag)
         if row.pixel.length is not None:
             missing = row.pixel.length + row.pixel.length % 2
             async for piece in self._native(original, row.pixel.length):
@@ -109,7 +106,7 @@ class DeidentifiedContent:
             for number in range(1, original.frames + 1):
                 yield (await content.frames(original, [number]))[0]
         else:
-            async for piece in (await content.value(original, _PIXELS)).read(0, length):
+            async for piece in (await content.value(original, _pixels(original))).read(0, length):
                 yield piece
 
     async def bulk(self, row: InstanceRow, path: str) -> bytes:
@@ -121,8 +118,8 @@ class DeidentifiedContent:
         """See ``bulk``."""
         original = await self._original(row)
         content = self._content(original)
-        if row.pixel is not None and path == f"{_pixel_tag(row):08X}":
-            return _quiet(row, await _neutral(row, content.value(original, _PIXELS)))
+        if row.pixel is not None and path == _pixels(row):
+            return _quiet(row, await _neutral(row, content.value(original, _pixels(original))))
         found = value_at(await self._header(row, original), path)
         if isinstance(found, bytes):
             return at_hand(found)
@@ -137,9 +134,9 @@ class DeidentifiedContent:
         return without_texts(value) if action_of(tag, "OB") is Action.PROFILE else value
 
 
-def _pixel_tag(row: InstanceRow) -> int:
-    """The element that the pixels are in: samples may be floating-point numbers (PS3.3 §C.7.6.24, §C.7.6.25)."""
-    return _FLOATING.get(row.pixel.vr, PIXEL_DATA) if row.pixel is not None else PIXEL_DATA
+def _pixels(row: InstanceRow) -> str:
+    """The path of the element that the pixels are in."""
+    return "" if row.pixel is None else f"{row.pixel.tag:08X}"
 
 
 def _quiet(row: InstanceRow, value: Value) -> Value:

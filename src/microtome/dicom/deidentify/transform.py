@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Final, cast
 
 from microtome.dicom import build, dictionary
-from microtome.dicom.dataset import Bulk, Dataset, Element
+from microtome.dicom.dataset import Dataset, Element
 from microtome.dicom.deidentify import moments, wellknown
 from microtome.dicom.deidentify.icc import without_texts
 from microtome.dicom.deidentify.profile import Action, action_of
@@ -143,18 +143,6 @@ class Deidentifier:
                 case _:
                     pass
         return Dataset(found, header.text)
-
-
-def bulk_paths(header: Dataset, path: str = "") -> dict[str, tuple[Element, Bulk]]:
-    """The values of a data set that were not read, by the path of each (``json.to_json``)."""
-    found: dict[str, tuple[Element, Bulk]] = {}
-    for tag, element in header.elements.items():
-        if isinstance(element.value, Bulk):
-            found[f"{path}{tag:08X}"] = element, element.value
-        elif isinstance(element.value, tuple):
-            for number, item in enumerate(element.value, 1):
-                found |= bulk_paths(item, f"{path}{tag:08X}/{number}/")
-    return found
 
 
 def _moved(
