@@ -57,7 +57,7 @@ def sized(headers: Sequence[Dataset]) -> list[Dataset]:
     return sorted(volumes, key=lambda header: -header.TotalPixelMatrixColumns)
 
 
-def annotations(source: Dataset, groups: Sequence[Marked], *, on_glass: bool = False) -> Dataset:
+def bulk_annotations(source: Dataset, groups: Sequence[Marked], *, on_glass: bool = False) -> Dataset:
     """Annotations of an image."""
     made = [
         AnnotationGroup(

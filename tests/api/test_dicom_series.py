@@ -33,7 +33,7 @@ def tiles(*, paths: int = 1, planes: int = 1, samples: int = 3, columns: int = 3
     }  # fmt: skip
 
 
-def series(number: int, **more: Any) -> dict[str, str]:
+def series(number: int, **more: Any) -> dict[str, Any]:
     uid = f"1.2.3.{number}"
     return {"StudyInstanceUID": uid, "SeriesInstanceUID": f"{uid}.1", "SOPInstanceUID": f"{uid}.2", **more}
 
@@ -212,3 +212,17 @@ def test_mappers_list_no_ct(client: Client) -> None:
     assert client.get("/v3/slides/info?slide_id=one").status == 200
     studies = client.get("/v3/cases/?context=dicom:").json()
     assert {each["id"] for each in studies} >= {f"dicom:/1.2.3.{number}" for number in NUMBERS}
+
+
+def test_series_are_called_by_their_description(tmp_path: Path) -> None:
+    told = series(7, SeriesDescription="Liver <H&E>", SeriesNumber="1", Modality="SM")
+    for name, each in (("told", told), ("bare", series(8))):
+        put(tmp_path / "data" / name / "a.dcm", instance(tiles(), size=SIZE, syntax=JPEG, **each))
+    with served(tmp_path / "data", dicomweb=True, dicom_index=str(tmp_path / "index.sqlite")) as client:
+        until(lambda: {slide(7), slide(8)} <= set(listed(client)))
+        answer = client.get("/slides").json()
+        assert answer["names"] == {slide(7): "Liver <H&E>"}
+        assert "names" not in client.get(f"/slides?prefix={slide(8)}").json()
+        pages = [client.get(f"/view/{quote(slide(number), safe='')}").body.decode() for number in (7, 8)]
+        assert "<title>Liver &lt;H&amp;E&gt; · microtome</title>" in pages[0]
+        assert "<title>1.2.3.8.1 · microtome</title>" in pages[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import pytest
 from dicomweb_client import DICOMwebClient
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 from requests.exceptions import HTTPError
 from wsidicom import WsiDicom, WsiDicomWebClient
 
@@ -55,6 +57,11 @@ def client(server: Client) -> DICOMwebClient:
 def uids(found: dict[str, Any]) -> tuple[str, ...]:
     """Of study, series and instance, as far as there are any."""
     return tuple(found[tag]["Value"][0] for tag in ("0020000D", "0020000E", "00080018") if tag in found)
+
+
+def instance_uids(instance: dict[str, Any]) -> tuple[str, str, str]:
+    study, series, uid = uids(instance)
+    return study, series, uid
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +113,7 @@ def test_metadata_is_retrieved(client: DICOMwebClient, slices: tuple[str, str], 
     by_series = client.retrieve_series_metadata(study, series)
     assert len(by_series) == 12
     assert len(client.retrieve_study_metadata(study)) == 13
-    one = client.retrieve_instance_metadata(*uids(by_series[4]))
+    one = client.retrieve_instance_metadata(*instance_uids(by_series[4]))
     assert one == by_series[4]
     stored = pydicom.dcmread(folder / "dicom" / "slice04.dcm", stop_before_pixels=True)
     read = pydicom.Dataset.from_json({tag: element for tag, element in one.items() if "BulkDataURI" not in element})
@@ -142,13 +149,13 @@ def test_frames_are_retrieved(client: DICOMwebClient, folder: Path) -> None:
 def test_pictures_are_retrieved(client: DICOMwebClient, slices: tuple[str, str]) -> None:
     study, series = slices
     (first, *_) = client.search_for_instances(study, series)
-    whole = Image.open(io.BytesIO(client.retrieve_instance_rendered(*uids(first))))
+    whole = Image.open(io.BytesIO(client.retrieve_instance_rendered(*instance_uids(first))))
     assert (whole.format, whole.size) == ("JPEG", (192, 192))
     params = {"viewport": "96,96", "window": "40,400,linear", "quality": 80}
-    small = client.retrieve_instance_rendered(*uids(first), media_types=("image/png",), params=params)
+    small = client.retrieve_instance_rendered(*instance_uids(first), media_types=("image/png",), params=params)
     assert Image.open(io.BytesIO(small)).format == "PNG"
     assert max(Image.open(io.BytesIO(small)).size) <= 96
-    frame = client.retrieve_instance_frames_rendered(*uids(first), [1], media_types=("image/jpeg",))
+    frame = client.retrieve_instance_frames_rendered(*instance_uids(first), [1], media_types=("image/jpeg",))
     assert Image.open(io.BytesIO(frame)).size == (192, 192)
     assert Image.open(io.BytesIO(client.retrieve_series_rendered(study, series))).size == (192, 192)
 
@@ -171,8 +178,8 @@ def test_instances_are_stored_and_not_deleted(client: DICOMwebClient, tmp_path: 
     made = [document(), waveform()]
     for each in made:
         each.StudyInstanceUID, each.StudyDescription = each.StudyInstanceUID + ".77", "sent"
-        each.file_meta = pydicom.dataset.FileMetaDataset()
-        each.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+        each.file_meta = FileMetaDataset()
+        each.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     answer = client.store_instances(made)
     assert [item.ReferencedSOPInstanceUID for item in answer.ReferencedSOPSequence] == [
         each.SOPInstanceUID for each in made
@@ -180,12 +187,14 @@ def test_instances_are_stored_and_not_deleted(client: DICOMwebClient, tmp_path: 
     assert len(client.search_for_instances(made[0].StudyInstanceUID)) == 2
     again = client.retrieve_instance(made[0].StudyInstanceUID, made[0].SeriesInstanceUID, made[0].SOPInstanceUID)
     assert again.EncapsulatedDocument == made[0].EncapsulatedDocument
-    for delete, place in (
-        (client.delete_study, made[0].StudyInstanceUID),
-        (client.delete_instance, (made[0].StudyInstanceUID, made[0].SeriesInstanceUID, made[0].SOPInstanceUID)),
-    ):
+    sent = (made[0].StudyInstanceUID, made[0].SeriesInstanceUID, made[0].SOPInstanceUID)
+    deletions: tuple[tuple[Callable[..., None], tuple[str, ...]], ...] = (
+        (client.delete_study, sent[:1]),
+        (client.delete_instance, sent),
+    )
+    for delete, names in deletions:
         with pytest.raises(HTTPError, match=r"405|501"):
-            delete(*((place,) if isinstance(place, str) else place))
+            delete(*names)
     assert len(client.search_for_instances(made[0].StudyInstanceUID)) == 2
 
 

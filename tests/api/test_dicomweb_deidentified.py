@@ -15,9 +15,10 @@ from urllib.parse import quote
 
 import pydicom
 import pytest
+from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
-from pydicom.uid import UID_dictionary
+from pydicom.multival import MultiValue
 
 from microtome.dicom.deidentify.codestreams import without_words
 from microtome.dicom.deidentify.profile import Action, action_of
@@ -112,11 +113,7 @@ def secrets_of(stored: Dataset) -> tuple[set[str], set[str]]:
                     walk(item, inside=inside or known)
             elif element.VR == "UI":
                 if element.keyword not in KINDS_OF_UID:
-                    texts = (
-                        element.value
-                        if isinstance(element.value, (list, pydicom.multival.MultiValue))
-                        else [element.value]
-                    )
+                    texts = element.value if isinstance(element.value, (list, MultiValue)) else [element.value]
                     uids.update(str(each) for each in texts if each and str(each) not in UID_dictionary)
             elif element.VR not in {"OB", "OW", "UN", "DA", "TM", "DT", "US", "SS", "UL", "SL", "FL", "FD", "AT", "OF"}:
                 texts = str(element.value or "").replace("\\", "\0").replace("^", "\0").replace("=", "\0").split("\0")

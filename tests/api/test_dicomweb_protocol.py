@@ -8,7 +8,7 @@ import re
 import subprocess
 import tracemalloc
 import zipfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -109,13 +109,13 @@ def row(number: int, size: int = 1) -> InstanceRow:
 
 
 async def zipped(rows: list[InstanceRow], pieces: int = 1, piece: bytes = b"x") -> Any:
-    async def content() -> Any:
+    async def content() -> AsyncIterator[bytes]:
         for _ in range(pieces):
             yield piece
 
     files = ((True, content()) for _ in rows)
 
-    async def listed() -> Any:
+    async def listed() -> AsyncIterator[tuple[bool, AsyncIterator[bytes]]]:
         for each in files:
             yield each
 

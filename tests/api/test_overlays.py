@@ -24,7 +24,7 @@ from microtome.dicom.overlays.annotations import ANNOTATIONS
 from microtome.dicom.query import Key, Query
 from microtome.dicom.rows import Level
 from tests.dicommaker import message, sent, written
-from tests.overlaymaker import Marked, annotations, images, segmentation
+from tests.overlaymaker import Marked, bulk_annotations, images, segmentation
 from tests.serving import Client, served, until
 
 SLIDE = "folder/small slide.svs"
@@ -95,8 +95,8 @@ def marks(testdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
                 source, mask, names=names, dimension_organization_type="TILED_FULL", omit_empty_frames=False
             ),
         }
-        shapes = annotations(source, _groups(source, on_glass=False))
-        glass = annotations(source, _groups(source, on_glass=True), on_glass=True)
+        shapes = bulk_annotations(source, _groups(source, on_glass=False))
+        glass = bulk_annotations(source, _groups(source, on_glass=True), on_glass=True)
         answer = sent(client, message(*map(written, [shapes, glass, *made.values()])))
         assert answer.status == 200, answer.body
         yield Marks(client, shapes, glass, made, mask)
@@ -269,7 +269,7 @@ def test_marks_are_for_those_who_may_see_them(testdata: Path, tmp_path: Path) ->
     with served(data, **options) as client:
         until(lambda: client.get("/dicom/series?Modality=SM").body not in {b"", b"[]"})
         (source,) = images(client)
-    mine, theirs = (annotations(source, [Marked("Square", "POLYGON", [SQUARE])]) for _ in range(2))
+    mine, theirs = (bulk_annotations(source, [Marked("Square", "POLYGON", [SQUARE])]) for _ in range(2))
     (data / "alice" / "mine.dcm").write_bytes(written(mine))
     (data / "bob" / "theirs.dcm").write_bytes(written(theirs))
     place, alice = "/slides/alice%2Fa.svs/overlays", {"authorization": "Bearer alice"}

@@ -60,7 +60,7 @@ def lying(body: bytes, kind: str = "multipart/related") -> Iterator[tuple[int, l
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:

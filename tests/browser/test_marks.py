@@ -15,7 +15,7 @@ from tests.browser.conftest import Visitor, visiting
 from tests.browser.screen import close, color_at, until
 from tests.browser.test_shapes import on_screen
 from tests.dicommaker import message, sent, written
-from tests.overlaymaker import Marked, annotations, images, segmentation
+from tests.overlaymaker import Marked, bulk_annotations, images, segmentation
 from tests.serving import served
 from tests.serving import until as waited
 
@@ -51,7 +51,7 @@ def marked_url(testdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         mask = np.zeros((HEIGHT, WIDTH), np.uint8)
         mask[900:1700, 300:1000] = 1
         mask[1200:1500, 700:900] = 2
-        files = annotations(source, groups), segmentation(source, mask, names=("Tumour", "Stroma"))
+        files = bulk_annotations(source, groups), segmentation(source, mask, names=("Tumour", "Stroma"))
         assert sent(client, message(*map(written, files))).status == 200
         yield f"http://127.0.0.1:{client.port}"
 

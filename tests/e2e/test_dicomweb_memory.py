@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.uid import UID
 
 from microtome.dicom import syntaxes
 from microtome.dicom.index.url import open_index
@@ -83,7 +84,7 @@ def picture(shade: int) -> bytes:
 def compressed(path: Path) -> None:
     """100,000 JPEG streams, 10 kB from each other, without a table that says where."""
     made = dataset(2, Rows=SIDE, Columns=SIDE, NumberOfFrames=FRAMES, **GRAY)
-    made.file_meta.TransferSyntaxUID = JPEG
+    made.file_meta.TransferSyntaxUID = UID(JPEG)
     head = encoded(made) + explicit(0x7FE0_0010, "OB", item(), length=UNDEFINED)
     frames = [struct.pack("<HHI", 0xFFFE, 0xE000, STEP - 8) + picture(shade) for shade in (40, 200)]
     with path.open("wb") as file:

@@ -7,6 +7,7 @@ import json
 import stat
 import struct
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,7 @@ def test_files_that_lie_are_refused(application: Any, tmp_path: Path, name: str,
     assert application.scene.GetNumberOfNodes() == count
 
 
-def bundle(path: Path, files: dict[str, bytes | str]) -> Path:
+def bundle(path: Path, files: Mapping[str, bytes | str]) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
             archive.writestr(name, data)

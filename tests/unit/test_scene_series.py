@@ -42,7 +42,7 @@ def slice_of(folder: Path, uid: str, position: tuple[float, float, float], value
     return path
 
 
-def volume(folder: Path, **limits: int) -> tuple[Image, list[str]]:
+def volume(folder: Path, **limits: Any) -> tuple[Image, list[str]]:
     messages: list[str] = []
     return assembled(series_in(files_of(folder))[0], Limits(**limits), messages), messages
 

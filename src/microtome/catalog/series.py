@@ -18,6 +18,10 @@ class Series(Protocol):
         """
         ...
 
+    def name(self, series_id: str) -> str:
+        """What people call a series that was listed; "" where nothing is known."""
+        ...
+
 
 class SeriesCatalog:
     """Slides of ``files`` and, among them in order, the series; ``first`` is what the ids of all series begin with."""
@@ -47,7 +51,7 @@ class SeriesCatalog:
         if cursor is None or cursor < end:
             wanted = limit - len(found) + 1
             ids = await self._series.ids(prefix=prefix, after=cursor or "", search=search, limit=wanted)
-            found += [SlideRecord(each, each) for each in ids[: wanted - 1]]
+            found += [SlideRecord(each, each, name=self._series.name(each)) for each in ids[: wanted - 1]]
             if len(ids) == wanted:
                 return Page(tuple(found), f"{ids[-2]}/" if wanted > 1 else first)
             cursor = end

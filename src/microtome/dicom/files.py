@@ -122,15 +122,16 @@ class FileContent:
     async def value(self, row: InstanceRow, path: str) -> Value:
         """See ``content.Content``."""
         large = Bulk(0, 0)
-        deflated = syntaxes.find(row.transfer_syntax).deflated
+        syntax = syntaxes.find(row.transfer_syntax)
         if row.pixel is not None and row.pixel.length is not None and path == f"{row.pixel.tag:08X}":
-            large = Bulk(row.pixel.offset, row.pixel.length)
+            word = max(row.bits // 8, 2 if row.pixel.vr == "OW" else 1)  # PS3.5 §7.3
+            large = Bulk(row.pixel.offset, row.pixel.length, word if syntax.big_endian else 1)
         else:
             found = value_at(await self.header(row), path)
             if isinstance(found, bytes):
                 return at_hand(found)
             large = found
-        if deflated or large.word > 1:
+        if syntax.deflated or large.word > 1:
             return at_hand(await self._made(row, large))
         return Value(
             large.length,

@@ -7,7 +7,7 @@ DICOM files, so that nothing else has to know of series; bytes are read where th
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -73,6 +73,7 @@ class SeriesList:
         self._due = 0.0
         self._changes = -1
         self._listed: Sequence[_Listed] = ()
+        self._names: Mapping[str, str] = {}
 
     async def ids(self, *, prefix: str = "", after: str = "", search: str = "", limit: int) -> list[str]:
         """At most ``limit`` ids that begin with ``prefix`` and whose place sorts behind ``after``.
@@ -88,13 +89,17 @@ class SeriesList:
                     break
         return found
 
+    def name(self, series_id: str) -> str:
+        """The description of a series that was listed; "" where there is none."""
+        return self._names.get(series_id, "")
+
     async def _all(self) -> Sequence[_Listed]:
         if self._clock() >= self._due:
             changes = await self._index.changes()
             if changes != self._changes:
-                places = ((series_id(each.study_uid, each.series_uid), each.name) for each in
-                          await self._index.slide_series())  # fmt: skip
-                listed = (_Listed(f"{place}/", f"{place}\n{name}".lower()) for place, name in places)
+                self._names = {series_id(each.study_uid, each.series_uid): each.name or "" for each in
+                               await self._index.slide_series()}  # fmt: skip
+                listed = (_Listed(f"{place}/", f"{place}\n{name}".lower()) for place, name in self._names.items())
                 self._listed = sorted(listed, key=lambda each: each.place)
                 self._changes = changes
             self._due = self._clock() + self._fresh

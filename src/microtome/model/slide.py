@@ -61,12 +61,14 @@ class SlideInfo:
 class SlideRecord:
     """A slide in a catalogue: the id clients use, and the key of its object (or folder) in the store.
 
-    ``format`` is the name of the only format that may open it, None for the first one that can.
+    ``format`` is the name of the only format that may open it, None for the first one that can. ``name`` is for people,
+    "" where the id will do.
     """
 
     id: str
     key: str
     format: str | None = None
+    name: str = field(default="", compare=False)
 
     @property
     def handle(self) -> str:

@@ -15,3 +15,9 @@ def set_up(*, verbose: bool) -> None:
     )
     logging.getLogger("microtome").setLevel(logging.DEBUG if verbose else logging.INFO)
     logging.getLogger("uvicorn.access").setLevel(logging.INFO if verbose else logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """An answer that broke off was told of by who gave it up: uvicorn need not say so again."""
+    return record.msg != "ASGI callable returned without completing response."

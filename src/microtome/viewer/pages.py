@@ -102,6 +102,8 @@ def slide_page(slide_id: str, info: SlideInfo, *, config: Mapping[str, Any]) -> 
     base = _base(config, "..")
     encoded = quote(slide_id, safe="")
     folder, _, name = slide_id.rpartition("/")
+    if name == info.properties.get("dicom.SeriesInstanceUID"):  # a series of an archive says nothing by its UID
+        name = info.properties.get("dicom.SeriesDescription") or name
     page = {
         "base": base,
         "query": str(config.get("query", "")),

@@ -198,7 +198,7 @@ class IndexExam:
 
     async def test_a_series_uid_in_two_studies(self, index: Index) -> None:
         """Files break the rule; both studies keep what they say of themselves."""
-        same = {"SeriesInstanceUID": uid(9, 9), "Modality": "MR"}
+        same: dict[str, Any] = {"SeriesInstanceUID": uid(9, 9), "Modality": "MR"}
         await index.put(batch({"a": file(1, PatientID="A", **same), "b": file(2, PatientID="B", **same)}))
         found = (await search(index, Level.STUDY, [])).matches
         assert {match.attributes["00100020"]["Value"][0] for match in found} == {"A", "B"}

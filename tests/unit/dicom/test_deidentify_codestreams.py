@@ -139,6 +139,7 @@ def test_profiles(testdata: Path) -> None:
         words = f"{ImageCms.getProfileDescription(before)}{ImageCms.getProfileCopyright(before)}".strip()
         assert words
         assert not f"{ImageCms.getProfileDescription(after)}{ImageCms.getProfileCopyright(after)}".strip(), path.name
+        assert isinstance(before.profile, ImageCms.core.CmsProfile)
         if before.profile.xcolor_space.strip() != "RGB":
             continue
         srgb = ImageCms.createProfile("sRGB")

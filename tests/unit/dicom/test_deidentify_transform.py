@@ -12,6 +12,7 @@ import pytest
 from dicognito.anonymizer import Anonymizer
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset as PydicomDataset
+from pydicom.dataset import FileMetaDataset
 
 from microtome.dicom.content import bulk_paths
 from microtome.dicom.dataset import Dataset
@@ -52,7 +53,7 @@ def test_what_dicognito_changes_is_changed(path: Path) -> None:
     try:
         before = pydicom.dcmread(path, stop_before_pixels=True, force=True)
         after = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-        after.file_meta = getattr(after, "file_meta", None) or pydicom.dataset.FileMetaDataset()
+        after.file_meta = getattr(after, "file_meta", None) or FileMetaDataset()
         Anonymizer(seed="x").anonymize(after)
         changed = [(at, text) for at, text in values(before) if values_at(after, at) != text]
         texts = [(at, text) for at, text in changed if at[-1] != CODING_SCHEME]

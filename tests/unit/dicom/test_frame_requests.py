@@ -6,6 +6,7 @@ import struct
 from collections.abc import Sequence
 
 import pytest
+from pydicom.uid import UID
 
 from microtome.dicom import syntaxes
 from microtome.dicom.files import FileContent
@@ -45,7 +46,7 @@ def frames() -> bytes:
 
 def compressed(frames: bytes, *, table: bool) -> bytes:
     made = dataset(1, **GRAY)
-    made.file_meta.TransferSyntaxUID = syntaxes.JPEG_BASELINE
+    made.file_meta.TransferSyntaxUID = UID(syntaxes.JPEG_BASELINE)
     offsets = struct.pack(f"<{FRAMES}I", *range(0, FRAMES * (LENGTH + 8), LENGTH + 8)) if table else b""
     return encoded(made) + explicit(0x7FE0_0010, "OB", item(offsets), length=UNDEFINED) + frames
 

@@ -12,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 from microtome.api import conditional
 from microtome.api.compression import Coding, compressed, preferred
 from microtome.api.dicomweb import multipart
+from microtome.errors import MicrotomeError
+from microtome.telemetry import logger
 from microtome.tiles.answer import key_of
 
 _JOINED = 64 << 10
@@ -114,6 +116,19 @@ class _Pieces(Response):
         await send({"type": "http.response.body", "body": self._pieces[-1], "more_body": False})
 
 
+class Streamed(StreamingResponse):
+    """An answer that is read while it is sent. What fails in its midst cannot be told any more: it ends unfinished, so
+    that the server closes the connection and the client knows that something is missing; the log says what.
+    """
+
+    async def stream_response(self, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().stream_response(send)
+        except MicrotomeError as error:
+            logger.warning("An answer broke off while it was sent: %s", error.message)
+
+
 async def begun(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The same pieces, the first of which is at hand: what fails at the beginning still becomes an answer."""
     first = await anext(pieces, b"")
@@ -141,4 +156,4 @@ async def streamed_parts(
         yield writer.closing()
 
     pieces = await begun(body())
-    return StreamingResponse(pieces, headers={**headers, "content-type": writer.content_type})
+    return Streamed(pieces, headers={**headers, "content-type": writer.content_type})

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import count
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from microtome.api.dicomweb import answers
 from microtome.dicom.rows import InstanceRow
@@ -46,7 +46,7 @@ async def answer(
         "content-disposition": f'attachment; filename="{name}.zip"',
         "x-content-type-options": "nosniff",
     }
-    return StreamingResponse(await answers.begun(_written(found, files)), headers=headers)
+    return answers.Streamed(await answers.begun(_written(found, files)), headers=headers)
 
 
 def names(found: Iterable[InstanceRow]) -> list[str]:

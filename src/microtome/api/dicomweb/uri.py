@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from microtome.api.dicomweb import accept, answers
 from microtome.api.dicomweb.context import DicomwebContext
@@ -100,7 +100,7 @@ class WadoUri:
             raise NotAcceptable(f"The object cannot be had in the transfer syntax {syntax[:64]}")
         body = await self._wado.whole(row, syntax)
         headers = {"cache-control": self._context.cache_control, "x-content-type-options": "nosniff"}
-        return StreamingResponse(await answers.begun(body), headers=headers, media_type=DICOM)
+        return answers.Streamed(await answers.begun(body), headers=headers, media_type=DICOM)
 
     async def _region(self, parameters: dict[str, str], row: InstanceRow, viewport: Viewport | None) -> Viewport:
         """``region``: left, top, right, bottom in parts of the whole image (§9.1.2.2.11)."""

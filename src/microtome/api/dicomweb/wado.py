@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from microtome.api.dicomweb import accept, answers, archive, xml
 from microtome.api.dicomweb.context import DicomwebContext, header_of, place
@@ -108,7 +108,7 @@ class Wado:
         if not chosen.multipart:
             media = f"{accept.DICOM}; transfer-syntax={chosen.syntaxes[0]}"
             body = await self.whole(rows[0], chosen.syntaxes[0])
-            return StreamingResponse(await answers.begun(body), headers={**headers, "content-type": media})
+            return answers.Streamed(await answers.begun(body), headers={**headers, "content-type": media})
 
         async def parts() -> AsyncIterator[tuple[str, str | None, AsyncIterator[bytes]]]:
             for row, syntax in zip(rows, chosen.syntaxes, strict=True):
@@ -296,5 +296,5 @@ async def ranged(request: Request, value: Value, headers: dict[str, str]) -> Res
         headers, status = {**headers, "content-range": f"bytes {start}-{stop - 1}/{length}"}, 206
     pieces = await answers.begun(value.read(start, stop))
     if stop - start > _TOGETHER:
-        return StreamingResponse(pieces, status, headers={**headers, "content-length": str(stop - start)})
+        return answers.Streamed(pieces, status, headers={**headers, "content-length": str(stop - start)})
     return Response(b"".join([piece async for piece in pieces]), status, headers)

@@ -247,7 +247,10 @@ class _Handlers:
                 search=query.text("search") or "",
             ),
         )
-        body: dict[str, Any] = {"slides": await visible_to(request, [record.id for record in page.slides])}
+        shown = await visible_to(request, [record.id for record in page.slides])
+        body: dict[str, Any] = {"slides": shown}
+        if names := {record.id: record.name for record in page.slides if record.name and record.id in shown}:
+            body["names"] = names
         if page.next_cursor is not None:
             body["next_cursor"] = page.next_cursor
         return _json(body)

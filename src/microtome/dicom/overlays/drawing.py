@@ -7,7 +7,6 @@ the slide's full resolution. All groups have the same zooms, so a tile is what e
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from microtome.formats.vector.geojson.file import Spool
 from microtome.formats.vector.geojson.index import append_batch, build_with
 from microtome.formats.vector.geojson.plane import top_zoom
 from microtome.model import Size
+from microtome.storage.temporary import TemporaryFolder
 
 MOST_ARRAY_BYTES = 4 << 30
 """Of one large value."""
@@ -44,7 +44,7 @@ def layers_of(group: Group) -> tuple[str, str]:
 class Drawing:
     """The indexes of all groups of an object; they leave the disk with it."""
 
-    def __init__(self, cutters: list[TileCutter], folder: tempfile.TemporaryDirectory[str], nbytes: int) -> None:
+    def __init__(self, cutters: list[TileCutter], folder: TemporaryFolder, nbytes: int) -> None:
         self._cutters = cutters
         self._folder = folder
         self.nbytes = nbytes
@@ -58,7 +58,7 @@ class Drawing:
 
     def close(self) -> None:
         """Remove the files; who still reads a tile has them mapped."""
-        self._folder.cleanup()
+        self._folder.close()
 
 
 async def draw(
@@ -68,8 +68,8 @@ async def draw(
 
     Raises CorruptData, LimitExceeded, StorageUnavailable.
     """
-    folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="microtome-annotations-")
-    root = Path(folder.name)
+    folder = await asyncio.to_thread(TemporaryFolder, "microtome-annotations-")
+    root = folder.path
     try:
         cutters: list[TileCutter] = []
         for number, group in enumerate(groups):
@@ -82,7 +82,7 @@ async def draw(
             cutters.append(await _thread(lambda g=group, t=target: TileCutter(t, layers_of(g))))
         nbytes = await _thread(lambda: sum(each.stat().st_size for each in root.iterdir()))
     except BaseException:
-        folder.cleanup()
+        folder.close()
         raise
     return Drawing(cutters, folder, nbytes)
 

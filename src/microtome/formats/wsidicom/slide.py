@@ -70,8 +70,9 @@ class DicomSlide:
             channels = tuple(optical.channel(items.get(path), path) for path in self._paths)
         properties = {
             f"dicom.{keyword}": text
-            for keyword in ("ImageType", "StudyInstanceUID", "SeriesInstanceUID", "ManufacturerModelName",
-                            "SoftwareVersions", "PhotometricInterpretation", "DimensionOrganizationType")
+            for keyword in ("ImageType", "StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription",
+                            "ManufacturerModelName", "SoftwareVersions", "PhotometricInterpretation",
+                            "DimensionOrganizationType")
             if (text := base.text(keyword))
         }  # fmt: skip
         properties["dicom.TransferSyntaxUID"] = base.syntax

@@ -81,12 +81,12 @@ async function load(signal) {
   current.busy = true;
   try {
     do {
-      const { slides, folders: names } = await current.next(signal);
+      const { slides, folders: inside, names } = await current.next(signal);
       totals.slides += slides.length;
-      totals.folders += names.length;
-      folders.firstElementChild.append(...names.map((name) => folderLink(current.folder + name)));
+      totals.folders += inside.length;
+      folders.firstElementChild.append(...inside.map((name) => folderLink(current.folder + name)));
       folders.hidden = totals.folders === 0;
-      cards.add(slides, { withFolder: current.search !== "" });
+      cards.add(slides, { withFolder: current.search !== "", names });
       showCount(current);
     } while (!current.done && nearEnd());
     if (totals.slides + totals.folders === 0) find("state").replaceChildren(emptyState(current));

@@ -31,11 +31,12 @@ export class Cards {
     this.list.replaceChildren();
   }
 
-  add(ids, { withFolder }) {
-    this.list.append(...ids.map((id) => this.#card(id, withFolder)));
+  /** `names` of slides whose ids say nothing to people. */
+  add(ids, { withFolder, names = {} }) {
+    this.list.append(...ids.map((id) => this.#card(id, withFolder, names[id])));
   }
 
-  #card(id, withFolder) {
+  #card(id, withFolder, name) {
     const cut = id.lastIndexOf("/") + 1;
     const mount = make("span", { class: "mount" }, icon(VECTOR_NAME.test(id) ? "shapes" : "slides"));
     const facts = make("span", { class: "facts" });
@@ -46,7 +47,7 @@ export class Cards {
       make(
         "span",
         { class: "about" },
-        make("span", { class: "name", text: id.slice(cut) }),
+        make("span", { class: "name", text: name || id.slice(cut) }),
         withFolder && cut ? make("span", { class: "folder", text: id.slice(0, cut) }) : null,
         facts,
       ),

@@ -16,7 +16,7 @@ export class Listing {
     this.busy = false;
   }
 
-  /** The next page: {slides: [id], folders: [name]}, both only what is new. A page may be empty and not the last. */
+  /** The next page: {slides: [id], folders: [name], names: {id: name}}, only what is new. A page may be empty and not the last. */
   async next(signal) {
     const answer = await getJson(
       "/slides",
@@ -37,6 +37,6 @@ export class Listing {
         folders.push(rest.slice(0, cut));
       }
     }
-    return { slides, folders };
+    return { slides, folders, names: answer.names ?? {} };
   }
 }
