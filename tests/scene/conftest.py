@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 
+_ALIVE: list[Any] = []
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if find_spec("slicer_core") is None:
         for item in items:
@@ -26,3 +29,6 @@ def application(tmp_path: Path) -> Iterator[Any]:
     made = Application(SceneOptions(socket="", folder=str(tmp_path)))
     yield made
     made.close()
+    made.scene.Clear(0)
+    # A process has one scene; some of MRML's objects are shared by all of them and do not outlive the first to go.
+    _ALIVE.append(made)

@@ -71,6 +71,7 @@ class Application:
 
     def close(self) -> None:
         """Let go of the scene."""
+        self.journal.close()
         for tag in self._observers:
             self.scene.RemoveObserver(tag)
         for window in self.windows.values():

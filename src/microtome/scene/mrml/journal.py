@@ -154,6 +154,13 @@ class Journal:
             found[node_id] = known
         return found
 
+    def close(self) -> None:
+        """Observe nothing any more: nodes may outlive us."""
+        for known in self._known.values():
+            for tag in known.tags:
+                known.node.RemoveObserver(tag)
+        self._known = {}
+
     def _observed(self, node: Any, node_id: str) -> list[int]:
         """Mark a node whenever its content changes."""
 
