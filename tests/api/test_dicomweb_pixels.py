@@ -14,7 +14,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
+from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
 from tests.dicommaker import color_jpeg, made, place, received, written
 from tests.serving import Client, served, until
@@ -35,7 +35,7 @@ def floating(syntax: str, *, double: bool = False) -> Dataset:
     found.NumberOfFrames, found.BitsAllocated = 3, 64 if double else 32
     kind = (">" if syntax == ExplicitVRBigEndian else "<") + ("f8" if double else "f4")
     setattr(found, "DoubleFloatPixelData" if double else "FloatPixelData", NUMBERS.astype(kind).tobytes())
-    found.file_meta.TransferSyntaxUID = syntax
+    found.file_meta.TransferSyntaxUID = UID(syntax)
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.conftest import serving, visiting
+from tests.browser.conftest import Visitor, serving, visiting
 
 pytestmark = [
     pytest.mark.browser,
@@ -37,14 +37,20 @@ def scene_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def scene(chromium: BrowserContext, scene_url: str) -> Iterator[Page]:
-    """The page of an empty scene, drawn; any error in the console fails the test."""
+def visitor(chromium: BrowserContext, scene_url: str) -> Iterator[Visitor]:
+    """Of an empty scene; any error in the console fails the test."""
     httpx.delete(f"{scene_url}/slicer/mrml", timeout=60).raise_for_status()
-    with visiting(chromium, scene_url) as visitor:
-        page = visitor.page()
-        page.goto(f"{scene_url}/scene")
-        page.wait_for_selector("body[data-ready=true]")
-        yield page
+    with visiting(chromium, scene_url) as found:
+        yield found
+
+
+@pytest.fixture
+def scene(visitor: Visitor) -> Page:
+    """The page of the scene, drawn."""
+    page = visitor.page()
+    page.goto(f"{visitor.url}/scene")
+    page.wait_for_selector("body[data-ready=true]")
+    return page
 
 
 def pixels(page: Page, view: str) -> np.ndarray:
@@ -130,7 +136,7 @@ def test_a_length_is_measured_by_two_clicks(scene: Page) -> None:
     expect(told).to_contain_text("No markups", timeout=LOADED)
 
 
-def test_files_are_loaded_from_the_page(scene: Page, tmp_path: Path) -> None:
+def test_files_are_loaded_from_the_page(scene: Page, visitor: Visitor, tmp_path: Path) -> None:
     page = scene
     nrrd = tmp_path / "ramp.nrrd"
     values = np.tile(np.arange(32, dtype=np.int16) * 30, (8, 32, 1))
@@ -145,6 +151,7 @@ def test_files_are_loaded_from_the_page(scene: Page, tmp_path: Path) -> None:
     assert pixels(page, "Red").std() > 30
     broken = tmp_path / "broken.nrrd"
     broken.write_bytes(header.encode() + b"too little")
+    visitor.expect_failed_requests = True
     page.locator("#files").set_input_files(broken)
     expect(page.locator(".toast")).to_contain_text("broken.nrrd", timeout=LOADED)
     expect(page.locator('[data-part="volumes"] input.name')).to_have_count(1, timeout=LOADED)

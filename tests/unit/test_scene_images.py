@@ -116,7 +116,7 @@ def test_nifti_as_nibabel_has_it(tmp_path: Path, kind: Any) -> None:
     path = tmp_path / ("a.hdr" if kind is nibabel.Nifti1Pair else "a.nii.gz")
     nibabel.save(image, path)
     found = open_image(path, limits(tmp_path))
-    known = nibabel.load(path)
+    known: Any = nibabel.load(path)
     assert isinstance(known, kind)
     assert np.allclose(found.voxels, np.asarray(known.dataobj).T, rtol=1e-6)
     assert np.allclose(found.ijk_to_ras, TURNED, atol=1e-5)
