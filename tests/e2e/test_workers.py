@@ -8,6 +8,7 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -178,7 +179,21 @@ def test_sigterm_lets_a_request_in_flight_finish(folder: Path, workers: str) -> 
         pytest.fail("a request that was sent was not answered")
     finally:
         connection.close()
-    assert running.stop() == 0
+    assert running.process.wait(30) == 0
+    running.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(folder: Path, number: int) -> None:
+    """Also with a request that nobody takes, and with the threads that watch the folder."""
+    running = Running(folder, "--shutdown-timeout", "600")
+    with socket.create_connection(("127.0.0.1", running.port)) as idle:
+        idle.sendall(b"GET /slides/demo.svs/thumbnail?max_size=2048 HTTP/1.1\r\nHost: a\r\n\r\n")
+        idle.recv(1)
+        running.process.send_signal(number)
+        running.process.send_signal(number)
+        assert running.process.wait(30) in {0, -number}
+    running.stop()
 
 
 def test_a_port_in_use_is_told_in_one_line(folder: Path) -> None:

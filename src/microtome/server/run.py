@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import logging
@@ -29,6 +30,8 @@ BACKLOG_SECONDS = 0.1
 """How long connections are still taken after the end was asked for."""
 STOP_SECONDS = 0.3
 """How long a stopping server waits for a request on an open connection before it closes it."""
+HURRY_SECONDS = 3.0
+"""How long the application may take to end after a second SIGTERM or SIGINT."""
 DRAIN_SECONDS = 2.0
 """The same for a worker that has a successor: its clients are asked to come back, and find the new one."""
 
@@ -67,6 +70,10 @@ class Server(uvicorn.Server):
             listening.close()
         await self._drained(loop.time() + self.drain)
         await super().shutdown(None)
+        if self.force_exit:
+            # uvicorn leaves out the end of the application then; its threads and child processes would stay behind.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.lifespan.shutdown(), HURRY_SECONDS)
 
     async def _drained(self, end: float) -> None:
         loop = asyncio.get_running_loop()

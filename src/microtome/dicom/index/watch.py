@@ -180,7 +180,11 @@ class _News:
         try:
             if self._root is not None:
                 with ThreadPoolExecutor(1, thread_name_prefix="watch") as thread:
-                    await self._loop.run_in_executor(thread, self._listen, self._root)
+                    try:
+                        await self._loop.run_in_executor(thread, self._listen, self._root)
+                    finally:
+                        # Cancelled by a process that ends in a hurry: leaving the executor waits for its thread.
+                        self.stop()
         except (OSError, RuntimeError, ValueError) as error:
             logger.warning("changes in the folder are not told by the system: %s", error)
         finally:

@@ -5,7 +5,8 @@ import { createSource } from "./source.js";
 
 /** After so many ms the new picture is shown as far as it goes, the old one below it. */
 const PATIENCE = 1500;
-const LONGEST = 15_000;
+/** After so many ms the old picture goes, whatever is missing of the new one. */
+const LONGEST = 60_000;
 /** Ms in which tiles blend in. */
 const BLEND = 160;
 
