@@ -13,6 +13,7 @@ from benchmarks import peers, pictures, report, workloads
 from benchmarks.colour import colour
 from benchmarks.dicomweb import dicomweb
 from benchmarks.million import million
+from benchmarks.scene import scene
 from benchmarks.workloads import Bench
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +29,7 @@ WORKLOADS: dict[str, Callable[[Bench], None]] = {
     "colour": colour,
     "dicomweb": dicomweb,
     "million": million,
+    "scene": scene,
 }
 
 
