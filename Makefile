@@ -25,10 +25,10 @@ install: ## Make the environment (.venv) with the locked packages, if it is not 
 serve: install ## Serve slides at http://localhost:3000/ (DATA=path-or-url, PORT=, HOST=); a demo slide without DATA
 	@exec $(BIN)/microtome serve $(if $(DATA),"$(DATA)") --host $(HOST) --port $(PORT) $(ARGS)
 
-scene: ## Serve a Slicer scene with sample data at http://localhost:3000/scene (DATA=, PORT=, HOST=)
+scene: ## Serve a Slicer scene at http://localhost:3000/scene (DATA=, PORT=, HOST=); sample data without DATA
 	@scripts/install.sh --scene --into $(VENV)
 	@scripts/install_scene_tools.sh
-	@exec $(BIN)/microtome serve $(if $(DATA),"$(DATA)") --scene --host $(HOST) --port $(PORT) $(ARGS)
+	@exec $(BIN)/microtome serve $(if $(DATA),"$(DATA)",--scene-samples CTChest) --scene --host $(HOST) --port $(PORT) $(ARGS)
 
 demo: install ## Paint a slide for demonstration into this folder
 	@$(BIN)/microtome demo $(ARGS)

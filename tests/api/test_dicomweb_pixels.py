@@ -127,7 +127,17 @@ def test_large_values_within_sequences_are_converted_too(dicom: Client) -> None:
     assert path.IlluminationTypeCodeSequence[0].ICCProfile == LARGE
 
 
-def test_a_frame_that_breaks_ends_the_answer(dicom: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_short_answer_is_made_before_it_is_sent(dicom: Client) -> None:
+    answer = dicom.get(at("breaking"), EXPLICIT)
+    assert answer.status == 415
+    assert answer.error == "unsupported_format"
+
+
+def test_a_frame_that_breaks_ends_the_answer(
+    dicom: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long answer, of which much was sent when it breaks."""
+    monkeypatch.setattr("microtome.api.dicomweb.answers.HELD", 1)
     with caplog.at_level(logging.WARNING), pytest.raises(http.client.IncompleteRead):
         dicom.get(at("breaking"), EXPLICIT)
     until(lambda: any("broke off" in each.getMessage() for each in caplog.records))

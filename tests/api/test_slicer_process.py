@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from microtome.errors import InvalidRequest
 from microtome.scene.keeper import PREFIX, clean
 from microtome.scene.said import cleaned
+from microtome.settings import Settings
 from tests.serving import Client, served, until
 
 pytest.importorskip("slicer_core", reason="the scene is not installed: microtome[scene]")
@@ -144,6 +146,20 @@ def test_a_saved_scene_that_is_broken_does_not_hinder_the_next(tmp_path: Path, h
     with served(tmp_path, scene=True, scene_autosave=bundle) as client:
         assert client.get("/scene/v1/state").json()["restored"] is False
     assert bundle.read_bytes() == b"PK\x03\x04 and nothing else", "kept until there is something better"
+
+
+def test_a_scene_begins_with_sample_data_unless_one_was_saved(tmp_path: Path, home: Path) -> None:
+    bundle = tmp_path / "saved" / "scene.mrb"
+    begun = {"scene": True, "scene_samples": ("Markups",), "scene_autosave": bundle}
+    with served(tmp_path, **begun) as client:
+        assert client.get("/slicer/mrml/names?name=Landmarks").json() == ["Landmarks"]
+        assert client.get("/scene/v1/state").json()["undo"] == 0
+        client.request("DELETE", "/slicer/mrml?name=Landmarks")
+    with served(tmp_path, **begun) as client:
+        assert client.get("/slicer/mrml/names?name=Landmarks").json() == []
+        assert client.get("/scene/v1/state").json()["restored"] is True
+    with pytest.raises(InvalidRequest, match="Nonsense is none of MRHead"):
+        Settings(scene_samples=("Nonsense",))
 
 
 def test_scripts_end_in_time(tmp_path: Path, home: Path) -> None:

@@ -65,3 +65,19 @@ def blend(application: Any, view: str) -> NDArray[np.uint8]:
     width, height, _ = image.GetDimensions()
     values = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
     return values.reshape(height, width, -1)[::-1]
+
+
+def bend() -> Any:
+    """A thin plate spline of VTK that moves points by up to 7 mm."""
+    from vtkmodules.vtkCommonCore import vtkPoints
+    from vtkmodules.vtkCommonTransforms import vtkThinPlateSplineTransform
+
+    spline = vtkThinPlateSplineTransform()
+    source, target = vtkPoints(), vtkPoints()
+    for point in ((-60, -60, -30), (60, -60, 30), (60, 60, -30), (-60, 60, 30), (0, 0, 0)):
+        source.InsertNextPoint(*point)
+        target.InsertNextPoint(*(coordinate + 7 * np.sin(coordinate) for coordinate in point))
+    spline.SetSourceLandmarks(source)
+    spline.SetTargetLandmarks(target)
+    spline.SetBasisToR()
+    return spline

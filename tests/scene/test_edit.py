@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from microtome.errors import InvalidRequest, MicrotomeError, NotFound
+from microtome.scene.answers import at_once
 from microtome.scene.calls.edit import (
     CreateMarkup,
     CreateTransform,
@@ -117,7 +118,9 @@ def test_segments_are_measured(application: Any) -> None:
     from microtome.scene.mrml.edit import segments
 
     node, volume = segmentation(application)
-    first, second = segments.measure_segments(application, MeasureSegments(id=node.GetID(), volume=volume.GetID()))
+    first, second = at_once(
+        segments.measure_segments(application, MeasureSegments(id=node.GetID(), volume=volume.GetID()))
+    )
     assert first.volume_ml == pytest.approx(4 / 3 * np.pi * 30**3 / 1000, rel=0.01)
     assert second.volume_ml == pytest.approx(4 / 3 * np.pi * 20**3 / 1000, rel=0.01)
     k, j, i = np.mgrid[0:130, 0:256, 0:256]
@@ -133,7 +136,7 @@ def test_statistics_of_a_volume_with_another_grid(application: Any) -> None:
 
     node, _ = segmentation(application)
     coarse = add_volume(application, np.full((20, 20, 20), 7, np.int16), RAS @ np.diag([5, 5, 5, 1.0]), name="coarse")
-    found = segments.measure_segments(application, MeasureSegments(id=node.GetID(), volume=coarse.GetID()))
+    found = at_once(segments.measure_segments(application, MeasureSegments(id=node.GetID(), volume=coarse.GetID())))
     assert found[0].mean == 7
     assert found[1].mean is None  # the second ball is outside of it
 
@@ -165,10 +168,10 @@ def test_segments_are_shown_as_asked(application: Any) -> None:
     (told,) = segments.list_segmentations(application, ListSegmentations())
     assert (told.segments[0].name, told.segments[0].visible) == ("liver", True)
     assert not told.segments[1].visible
-    hidden = segments.update_segmentation(application, UpdateSegmentation(id=told.id, visible=False))
+    hidden = at_once(segments.update_segmentation(application, UpdateSegmentation(id=told.id, visible=False)))
     assert not hidden.visible
     assert (shown(application, overlay=("segments",)) == plain).all()
-    assert segments.update_segmentation(application, UpdateSegmentation(id=told.id, surfaces=True)).surfaces
+    assert at_once(segments.update_segmentation(application, UpdateSegmentation(id=told.id, surfaces=True))).surfaces
 
 
 def test_markups_are_drawn_where_they_are(application: Any) -> None:

@@ -23,6 +23,7 @@ from microtome.errors import (
     NotFound,
     UnsupportedFormat,
 )
+from microtome.scene.answers import at_once
 from microtome.scene.calls.base import Nodes
 from microtome.scene.calls.files import LoadFile, SaveNode, SaveScene
 from microtome.scene.images import Image, writing
@@ -48,7 +49,7 @@ MODEL = '<Model id="vtkMRMLModelNode1" name="part" storageNodeRef="vtkMRMLModelS
 def load(application: Any, path: Path, file_type: str = "", **properties: str) -> list[Any]:
     from microtome.scene.mrml.files.load import load_file
 
-    found = load_file(application, LoadFile(path=str(path), file_type=file_type, properties=properties))
+    found = at_once(load_file(application, LoadFile(path=str(path), file_type=file_type, properties=properties)))
     assert all(str(path.parent) not in message for message in found.messages)
     return [application.scene.GetNodeByID(each) for each in found.ids]
 
@@ -57,7 +58,7 @@ def save(application: Any, node: Any, name: str, **properties: str) -> Path:
     from microtome.scene.mrml.files.save import save_node
 
     call = SaveNode(nodes=Nodes(id=node.GetID()), file_name=name, properties=properties)
-    return Path(save_node(application, call).path)
+    return Path(at_once(save_node(application, call)).path)
 
 
 def volume(path: Path, array: np.ndarray[Any, Any]) -> Path:
@@ -166,7 +167,7 @@ def test_transforms_are_applied_to_what_is_written(application: Any, tmp_path: P
     model.SetAndObserveTransformNodeID(transform.GetID())
     count = application.scene.GetNumberOfNodes()
     call = SaveNode(nodes=Nodes(id=model.GetID()), file_name="b.stl", apply_transforms=True)
-    (moved,) = load(application, Path(save_node(application, call).path), show="false")
+    (moved,) = load(application, Path(at_once(save_node(application, call)).path), show="false")
     assert moved.GetPolyData().GetBounds()[4:] == (100, 100)
     assert model.GetPolyData().GetBounds()[4:] == (0, 0)
     assert application.scene.GetNumberOfNodes() == count + 2  # the model that was loaded, and its display
@@ -235,7 +236,7 @@ def test_a_bundle_and_back(application: Any, tmp_path: Path, counting: np.ndarra
     load(application, volume(tmp_path / "a.nrrd", counting))
     (tmp_path / "a.stl").write_bytes(STL)
     load(application, tmp_path / "a.stl")
-    path = Path(save_scene(application, SaveScene()).path)
+    path = Path(at_once(save_scene(application, SaveScene())).path)
     application.scene.Clear(0)
     nodes = {node.GetClassName(): node for node in load(application, path) if not node.GetHideFromEditors()}
     from microtome.scene.mrml.volumes import image_of
@@ -327,7 +328,7 @@ def test_scenes_fetch_nothing_and_know_no_entities(application: Any, tmp_path: P
     (tmp_path / "s.mrml").write_text(SCENE.format(body=storage + MODEL))
     from microtome.scene.mrml.files.load import load_file
 
-    found = load_file(application, LoadFile(path=str(tmp_path / "s.mrml")))
+    found = at_once(load_file(application, LoadFile(path=str(tmp_path / "s.mrml"))))
     assert any("not fetched" in message for message in found.messages)
     for text in (
         '<!DOCTYPE MRML [<!ENTITY a SYSTEM "file:///etc/passwd">]>' + SCENE.format(body="&a;"),
@@ -422,10 +423,10 @@ def test_reloading(application: Any, tmp_path: Path, counting: np.ndarray[Any, A
     path = volume(root / "a.nrrd", counting)
     (node,) = load(application, path)
     volume(path, counting + 1)
-    assert loading.reload_nodes(application, ReloadNodes(nodes=Nodes(id=node.GetID()))) == [node.GetID()]
+    assert at_once(loading.reload_nodes(application, ReloadNodes(nodes=Nodes(id=node.GetID())))) == [node.GetID()]
     image = image_of(node)
     assert image is not None
     assert image.voxels[0, 0, 0] == 1
     node.GetStorageNode().SetFileName("/etc/passwd")
     with pytest.raises(Forbidden):
-        loading.reload(application, node)
+        at_once(loading.reload_nodes(application, ReloadNodes(nodes=Nodes(id=node.GetID()))))

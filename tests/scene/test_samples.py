@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from microtome.errors import NotFound
+from microtome.scene.answers import at_once
 from microtome.scene.calls.samples import SAMPLES, LoadSample
 from microtome.scene.phantoms import chest, head
 
@@ -15,7 +16,9 @@ from microtome.scene.phantoms import chest, head
 def load(application: Any, name: str) -> list[Any]:
     from microtome.scene.mrml.samples import load_sample
 
-    return [application.scene.GetNodeByID(each) for each in load_sample(application, LoadSample(name=name)).ids]
+    return [
+        application.scene.GetNodeByID(each) for each in at_once(load_sample(application, LoadSample(name=name))).ids
+    ]
 
 
 def test_the_head(application: Any) -> None:
@@ -60,6 +63,27 @@ def test_markups_measure(application: Any) -> None:
     assert nodes["Width of the head"].GetMeasurement("length").GetValue() == pytest.approx(152)
     assert 60 < nodes["Angle at the vertex"].GetMeasurement("angle").GetValue() < 90
     assert len(nodes) == 6
+
+
+def test_what_a_scene_begins_with(application: Any) -> None:
+    from microtome.scene.mrml.samples import begin_with
+
+    begin_with(application, ["CTChest", "Markups"])
+    scene = application.scene
+    organs = scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    assert organs.GetDisplayNode().GetVisibility3D()
+    assert organs.GetSegmentation().ContainsRepresentation("Closed surface")
+    assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode") == 6
+    assert not application.journal.changes, "it cannot be undone"
+    assert application.saved_revision == application.revision, "it is not saved"
+    # From in front, and all of it in view: no corner further from the axis than the view angle allows.
+    camera = scene.GetFirstNodeByClass("vtkMRMLCameraNode")
+    position, bounds = np.array(camera.GetPosition()), [0.0] * 6
+    scene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode").GetRASBounds(bounds)
+    corners = np.array(np.meshgrid(bounds[:2], bounds[2:4], bounds[4:])).reshape(3, -1).T - position
+    assert corners[:, 1].max() < 0
+    slopes = np.abs(corners[:, [0, 2]]) / -corners[:, 1:2]
+    assert 0.7 < slopes.max() / np.tan(np.radians(camera.GetCamera().GetViewAngle() / 2)) <= 1
 
 
 def test_the_same_every_time() -> None:

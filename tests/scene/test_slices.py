@@ -21,7 +21,7 @@ from microtome.scene.calls.slices import (
     SetLayers,
     SliceMove,
 )
-from tests.scene.scenes import RAS, add_volume, blend, head, turned
+from tests.scene.scenes import RAS, add_volume, bend, blend, head, turned
 
 VIEWS = ("Red", "Yellow", "Green")
 
@@ -104,19 +104,8 @@ def test_a_volume_under_a_linear_transform(scene: Any, view: str) -> None:
 
 
 def test_a_volume_under_a_bent_transform(scene: Any) -> None:
-    from vtkmodules.vtkCommonCore import vtkPoints
-    from vtkmodules.vtkCommonTransforms import vtkThinPlateSplineTransform
-
-    spline = vtkThinPlateSplineTransform()
-    source, target = vtkPoints(), vtkPoints()
-    for point in ((-60, -60, -30), (60, -60, 30), (60, 60, -30), (-60, 60, 30), (0, 0, 0)):
-        source.InsertNextPoint(*point)
-        target.InsertNextPoint(*(coordinate + 7 * np.sin(coordinate) for coordinate in point))
-    spline.SetSourceLandmarks(source)
-    spline.SetTargetLandmarks(target)
-    spline.SetBasisToR()
     transform = scene.scene.AddNewNodeByClass("vtkMRMLTransformNode")
-    transform.SetAndObserveTransformToParent(spline)
+    transform.SetAndObserveTransformToParent(bend())
     scene.scene.GetFirstNodeByName("MR").SetAndObserveTransformNodeID(transform.GetID())
     check(scene, "Red", equal=0.98)
 

@@ -30,10 +30,11 @@ SECRET = "0123456789abcdef"
 CLI, OURS, WSI, WS, FILE = SOURCES = ("cli", "microtome", "wsi", "ws", "file")
 """The sources, the strongest first."""
 TYPES: dict[str, Any] = get_type_hints(Settings)
-NUMBERS = ("2001", "2002", "7", "11", "13")
+NUMBERS = ("2001", "2002", "7", "11", "13", "2000000", "3000000")
 TEXTS = ("/a", "/b", "/c", "10.0.0.0/8", "192.0.2.0/24", "the first long secret", "the second long secret")
 NEEDED = {"auth_secret": SECRET, "scene_token": SECRET}
 """What other options ask for beside them."""
+SAMPLES = ("CTChest", "MRHead")
 COLOURS = {"#010203": (1, 2, 3), "4,5,6": (4, 5, 6)}
 PRIORITIES = {"tiff=1": (("tiff", 1),), "pil=-2": (("pil", -2),)}
 OPTIONS = settings.options()
@@ -88,8 +89,10 @@ def texts(name: str) -> list[str]:
     if TYPES[name] is bool:
         return ["true", "false"]
     found: list[str] = []
-    for text in NUMBERS if TYPES[name] in (int, float) else (*COLOURS, *PRIORITIES, *TEXTS):
+    for text in NUMBERS if TYPES[name] in (int, float) else (*COLOURS, *PRIORITIES, *SAMPLES, *TEXTS):
         if (text in COLOURS) != (name == "padding_color") or (text in PRIORITIES) != (name == "format_priority"):
+            continue
+        if (text in SAMPLES) != (name == "scene_samples"):
             continue
         try:
             OPTIONS[name].parse(text)

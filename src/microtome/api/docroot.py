@@ -1,6 +1,7 @@
 """A folder of the operator's own pages, served at ``/`` wherever nothing of ours is.
 
-Only files of the folder: no listings, no names that begin with a dot, no links that lead out of it.
+Only files of the folder: no listings, no names that begin with a dot, no links that lead out of it, and nothing below
+names that are ours whether something is there or not.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from starlette.staticfiles import StaticFiles
 
 from microtome.errors import InvalidRequest
 
+_OURS = frozenset({"admin", "browse", "docs", "static", "studies", "v3"})
+"""Folders of pages that a login lets everybody see: what an operator puts there would be seen, too."""
 _HEADERS = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
 
 
@@ -36,12 +39,15 @@ class _Pages(StaticFiles):
     async def answer(self, request: Request) -> Response:
         """A page of the operator's, or 404."""
         path = request.path_params["path"]
-        if any(part.startswith(".") for part in path.split("/")) or "\0" in path or "\\" in path:
+        parts = path.split("/")
+        if any(part.startswith(".") for part in parts) or "\0" in path or "\\" in path:
+            raise HTTPException(404)
+        if next((part for part in parts if part), "") in _OURS:
             raise HTTPException(404)
         response = await self.get_response(
             self.get_path({**request.scope, "path": f"/{path}", "root_path": ""}), request.scope
         )
         if isinstance(response, RedirectResponse):  # a folder: its page is at the address with a slash
-            response.headers["location"] = f"{request.url.path}/"
+            response.headers["location"] = f"/{request.url.path.strip('/')}/"
         response.headers.update(_HEADERS)
         return response

@@ -65,6 +65,17 @@ class Proxies:
                 prefix = said.rstrip("/")
         return f"{scheme}://{host}{prefix}" if is_host(host) else prefix
 
+    def client(self, peer: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """The address of who has sent a request: what trusted proxies say, else who is connected (``peer``)."""
+        if not self._trusted or not self._is_trusted(peer):
+            return peer
+        said: dict[str, list[str]] = {}
+        for name, value in headers:
+            if name in _READ:
+                said.setdefault(name.decode(), []).append(value.decode("latin-1"))
+        found = _address(self._hop(said).client)
+        return peer if found is None else str(found)
+
     def _hop(self, headers: Mapping[str, Sequence[str]]) -> _Hop:
         """What the farthest proxy says that is trusted, with all between it and us."""
         hops = _forwarded(headers.get("forwarded", ())) or _x_forwarded(headers)

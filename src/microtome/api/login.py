@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import Headers
@@ -15,7 +15,7 @@ from microtome.api.cors import Cors
 from microtome.api.deidentified import without_identities
 from microtome.api.raw import raw_path
 from microtome.auth.policy import AccessPolicy, Principal
-from microtome.errors import MicrotomeError, NotFound, Unauthenticated
+from microtome.errors import Forbidden, MicrotomeError, NotFound, Unauthenticated
 
 VISIBLE = "microtome.visible"
 """Where a listing finds, in the scope, the function that keeps of ids those the caller may see."""
@@ -92,6 +92,13 @@ class LoginGate:
 def principal_of(request: Request) -> Principal | None:
     """Who the caller is; None where nobody logs in."""
     return request.scope.get(PRINCIPAL)
+
+
+def check_admin(request: Request, admins: Container[str]) -> None:
+    """Raise Forbidden for all whose subjects are not among ``admins``."""
+    who = principal_of(request)
+    if who is None or not who.subject or who.subject not in admins:
+        raise Forbidden("Only administrators see this; the setting `admins` names them by the sub of their token")
 
 
 async def visible_to(request: Request, ids: list[str]) -> list[str]:

@@ -15,8 +15,11 @@ from microtome.api.cors import Cors
 from microtome.api.deidentified import OnlyDicomweb
 from microtome.api.dicomweb import mount_dicomweb
 from microtome.api.docroot import mount_docroot
+from microtome.api.docs import mount_docs
 from microtome.api.express.prepared import Express
+from microtome.api.forwarded import Proxies
 from microtome.api.login import LoginGate
+from microtome.api.requestlog import Kept, KeptHere, KeptTogether, LogRequests, RequestLog
 from microtome.api.root_path import RootPath
 from microtome.api.streamer import StreamerContext, mount_streamer
 from microtome.api.wsi_v3 import mount_wsi_v3
@@ -24,7 +27,7 @@ from microtome.app.dicom import Dicom, identity_rule
 from microtome.app.scene import Scene
 from microtome.app.services import Services, build_services
 from microtome.app.sources import SceneSources
-from microtome.app.v3 import LateMapper, open_policy, page_options, v3_context
+from microtome.app.v3 import LateMapper, documentation, open_policy, page_options, v3_context
 from microtome.auth.base import Authenticator
 from microtome.auth.none import NoAuthentication
 from microtome.auth.signed import SignedUrls
@@ -37,7 +40,8 @@ _HOUSEKEEPING_SECONDS = 30.0
 def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastAPI:
     """The application of one process, ready to be served.
 
-    ``app.state.express`` answers below ASGI what needs no waiting; ``microtome.server`` hands it to the protocol.
+    ``app.state.express`` answers below ASGI what needs no waiting; ``microtome.server`` hands it to the protocol, with
+    ``app.state.request_log``, which is None where requests are not logged.
     """
     services = build_services(settings, shared_cache=shared_cache)
     policy = open_policy(settings)
@@ -45,11 +49,13 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
     dicom = Dicom(settings, services, services.index, mapper) if services.index is not None else None
     # A login is for every slide: where no signatures guard the other families, they ask for it, too.
     gated = policy is not None and policy.enabled and not settings.auth_enabled
-    scene = Scene(settings, shared_cache, login=gated) if settings.scene else None
+    scene = Scene(settings, shared_cache, login=gated) if settings.serves_scene else None
     rule = identity_rule(settings, gated=gated)
     auth: Authenticator = (
         SignedUrls(settings.auth_secrets) if settings.auth_enabled else NoAuthentication(private=gated)
     )
+    private = gated or auth.enabled
+    log = _request_log(settings, shared_cache)
     context = StreamerContext(
         service=services.tiles,
         catalog=services.catalog,
@@ -58,7 +64,8 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
             settings.cors_origins,
             credentials=settings.cors_credentials,
             families={"/dicom": "GET,HEAD,POST,OPTIONS" if _pages_may_store(settings) else "GET,HEAD,OPTIONS"},
-            apart=("/slicer", "/scene", "/system") if settings.scene else (),
+            apart=(("/slicer", "/system") if scene is not None and settings.slicer_api else ())
+            + (("/scene",) if scene is not None and settings.scene_api else ()),
         ),
         pages=pages,
         default_quality=settings.jpeg_quality,
@@ -67,14 +74,17 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
         frame_ancestors=settings.frame_ancestors,
         root_path=settings.root_path,
         version=microtome.__version__,
-        private=gated or auth.enabled,
+        private=private,
+        parts=frozenset(name for name, on in (("slides", settings.slides_api), ("pages", settings.pages)) if on),
+        elsewhere=_elsewhere(settings),
         overlays=None if dicom is None else dicom.overlays,
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        await services.formats.start()
-        if settings.local_mode is not None:
+        if settings.reads_slides:
+            await services.formats.start()
+        if settings.local_mode is not None and settings.v3_api:
             await mapper.open()  # what is wrong with it is told at the start
         if dicom is not None:
             dicom.start()
@@ -110,12 +120,16 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
     # Below ASGI nobody is asked who they are.
     app.state.express = Express(budget=settings.cache_answers) if rule.everyone else services.express
     mount_streamer(app, context, None if gated else services.express)
-    mount_wsi_v3(app, v3_context(settings, services, auth, policy, mapper), page_options(settings, auth))
+    if (docs := documentation(settings, private=private)) is not None:
+        mount_docs(app, docs)
+    if settings.v3_api:
+        mount_wsi_v3(app, v3_context(settings, services, auth, policy, mapper), page_options(settings, auth, docs))
     if dicom is not None:
-        mount_browse(app, dicom.browse_context(auth, private=gated))
+        if settings.pages:
+            mount_browse(app, dicom.browse_context(auth, private=gated))
         mount_dicomweb(app, dicom.context(auth, rule, private=gated))
     if scene is not None:
-        scene.mount(app, auth, SceneSources(services, dicom))
+        scene.mount(app, auth, SceneSources(services, dicom), log=None if log is None else log.kept, docs=docs)
     if settings.docroot is not None:
         mount_docroot(app, settings.docroot)
     if policy is not None and gated:
@@ -124,7 +138,31 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
     if rule.everyone:
         app.add_middleware(OnlyDicomweb, cors=context.cors)
     app.add_middleware(RootPath, root_path=settings.root_path)
+    app.state.request_log = log
+    if log is not None:
+        app.add_middleware(LogRequests, log=log)
     return app
+
+
+def _request_log(settings: Settings, shared: Path | None) -> RequestLog | None:
+    """Who is told of requests, None for nobody. ``shared``: a folder of all processes of the server."""
+    console, most = settings.request_log or settings.verbose, settings.request_log_kept
+    if settings.no_tracing or not (console or most):
+        return None
+    kept: Kept | None = None
+    if most:
+        kept = KeptHere(most) if shared is None else KeptTogether(shared / "requests", most)
+    return RequestLog(console=console, kept=kept, proxies=Proxies(settings.trusted_proxies))
+
+
+def _elsewhere(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Pages besides those of slides."""
+    found = {
+        "Studies": ("/studies", settings.dicomweb),
+        "Scene": ("/scene", settings.scene and settings.scene_api),
+        "Interfaces": ("/docs", not settings.disable_openapi),
+    }
+    return tuple((title, path) for title, (path, there) in found.items() if there)
 
 
 def _pages_may_store(settings: Settings) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from microtome.app.attributes import Attributes
-from microtome.app.services import Services, place_of_index
+from microtome.app.services import Services, place_of_index, scan_limits
 from microtome.catalog.base import Catalog
 from microtome.dicom.index.base import SlideIndex
 from microtome.dicom.index.walk import Walk
@@ -55,7 +55,7 @@ class Background:
     async def _follow_files(self) -> None:
         settings = self._settings
         await self._attributes.read()
-        walk = Walk(self._store, self._index, processes=1, settle=settings.dicom_settle)
+        walk = Walk(self._store, self._index, processes=1, settle=settings.dicom_settle, limits=scan_limits(settings))
         following = Following(
             every=settings.dicom_rescan,
             quiet=settings.dicom_settle,

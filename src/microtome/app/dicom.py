@@ -13,7 +13,7 @@ from microtome.api.dicomweb import DicomwebContext, Limits
 from microtome.api.forwarded import Proxies
 from microtome.app.attributes import Attributes
 from microtome.app.background import Background
-from microtome.app.services import Services, place_of_index
+from microtome.app.services import Services, place_of_index, scan_limits
 from microtome.auth.base import Authenticator
 from microtome.auth.identities import IdentityRule, parse_rule
 from microtome.catalog.base import Mapper
@@ -25,6 +25,7 @@ from microtome.dicom.image import ImageFacts, image_facts
 from microtome.dicom.index.base import SlideIndex
 from microtome.dicom.index.database import Database
 from microtome.dicom.index.url import open_database
+from microtome.dicom.overlays.limits import OverlayLimits
 from microtome.dicom.overlays.service import Overlays
 from microtome.dicom.receive import Receiver
 from microtome.dicom.rows import SLIDE, WHOLE_SLIDE, InstanceRow
@@ -68,7 +69,12 @@ def _receiver(settings: Settings) -> Receiver | None:
     root = Path(settings.data or "")
     if not root.is_dir():
         raise InvalidRequest("Instances can be received into a folder only, not into a bucket", parameter="dicom_store")
-    receiver = Receiver(root / check_key(settings.dicom_store), settings.dicom_store, most=Limits().instance_bytes)
+    receiver = Receiver(
+        root / check_key(settings.dicom_store),
+        settings.dicom_store,
+        most=Limits().instance_bytes,
+        limits=scan_limits(settings),
+    )
     receiver.clean()
     return receiver
 
@@ -93,10 +99,17 @@ class Dicom:
         self._settings = settings
         self._services = services
         self.index = index
-        self.files = FileContent(services.store)
+        self.files = FileContent(services.store, scan_limits(settings))
         attributes = Attributes(settings, services.store, mapper)
         self.slides = SlideContent(OpenSlides(services), attributes.annotations, label=settings.dicom_labels)
-        self.overlays = Overlays(index, self.files, self.slides, services.tiles.workers)
+        overlays = OverlayLimits(
+            settings.dicom_overlays,
+            settings.dicom_overlay_annotations,
+            settings.dicom_overlay_frames,
+            settings.dicom_overlay_overview,
+            settings.dicom_overlay_disk,
+        )
+        self.overlays = Overlays(index, self.files, self.slides, services.tiles.workers, overlays)
         self._background = Background(settings, services, index, self.slides, attributes)
         self.view = self._view()
         self._receiver = _receiver(settings)
@@ -171,7 +184,9 @@ class Dicom:
         )
 
     async def _slide_of(self, rows: Sequence[InstanceRow]) -> str | None:
-        """The slide that the instances of a series are: one they are made of, or the series itself."""
+        """The slide that the instances of a series are, if it can be shown: one they are made of, or the series."""
+        if not self._settings.slides_api:
+            return None
         first = rows[0]
         found = slide_key(first.key)
         if not first.key.startswith(SLIDE):

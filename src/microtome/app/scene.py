@@ -11,7 +11,9 @@ from fastapi import FastAPI
 
 import microtome
 from microtome.api.cors import Cors
+from microtome.api.docs import Docs
 from microtome.api.forwarded import Proxies
+from microtome.api.requestlog import Kept
 from microtome.api.slicer import Guard, SlicerContext, mount_slicer
 from microtome.api.slicer.page import page_route
 from microtome.api.slicer.sources import Sources
@@ -38,8 +40,13 @@ class Scene:
             self.keeper.socket, self.keeper.present, self.keeper.end, seconds=settings.scene_timeout
         )
 
-    def mount(self, app: FastAPI, auth: Authenticator, sources: Sources) -> None:
-        """Add the routes."""
+    def mount(
+        self, app: FastAPI, auth: Authenticator, sources: Sources, *, log: Kept | None = None, docs: Docs | None = None
+    ) -> None:
+        """Add the routes that the settings want.
+
+        ``log``: the last requests to the server, where they are kept. ``docs``: the pages about routes.
+        """
         settings = self._settings
         public = urlsplit(settings.public_url or "").hostname
         guard = Guard(
@@ -60,12 +67,23 @@ class Scene:
             proxies=Proxies(settings.trusted_proxies),
             sources=sources,
             roots=self.keeper.options.roots,
+            log=log,
+            admins=frozenset(settings.admins) if self._login else None,
         )
-        config = {"base": settings.root_path, "version": microtome.__version__}
+        config = {"base": settings.root_path, "version": microtome.__version__, "log": log is not None}
         page = page_route(
             lambda: pages.scene_page(config=config), pages.content_security_policy(settings.frame_ancestors)
         )
-        mount_slicer(app, context, guard, Cors(settings.scene_origins), page)
+        mount_slicer(
+            app,
+            context,
+            guard,
+            Cors(settings.scene_origins),
+            compatible=settings.slicer_api,
+            safe=settings.scene_api,
+            page=page if settings.pages else None,
+            docs=docs,
+        )
 
     def start(self) -> None:
         """From now on the process stays, once it is there, until all processes of the server are closed."""
@@ -91,9 +109,13 @@ def _options(settings: Settings, *, login: bool) -> SceneOptions:
         socket="",
         folder="",
         roots=tuple(str(root.resolve()) for root in roots),
+        samples=settings.scene_samples,
         autosave=str(settings.scene_autosave.expanduser().resolve()) if settings.scene_autosave else "",
         autosave_seconds=settings.scene_autosave_seconds,
         max_voxels=settings.scene_max_voxels,
         memory=settings.scene_memory,
+        undo_memory=settings.scene_undo_memory,
+        max_waiting=settings.scene_max_waiting,
+        max_working=settings.scene_max_working,
         exec_seconds=settings.scene_exec_seconds if settings.scene_exec else 0.0,
     )

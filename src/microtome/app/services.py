@@ -11,6 +11,7 @@ from microtome.catalog.base import Catalog
 from microtome.catalog.folder import FolderCatalog
 from microtome.catalog.kinds import Kinds, kinds_of, without_dicom
 from microtome.catalog.series import SeriesCatalog
+from microtome.dicom.encoding import ScanLimits
 from microtome.dicom.index.base import SlideIndex
 from microtome.dicom.index.kept import KeptIndex
 from microtome.dicom.index.late import LateIndex
@@ -78,6 +79,11 @@ async def place_of_index(settings: Settings) -> str:
     if "://" not in place:
         await asyncio.to_thread(Path(place).parent.mkdir, parents=True, exist_ok=True)
     return place
+
+
+def scan_limits(settings: Settings) -> ScanLimits:
+    """What headers of DICOM files may have."""
+    return ScanLimits(settings.dicom_header_size, settings.dicom_header_elements)
 
 
 def _open_index(settings: Settings) -> SlideIndex:

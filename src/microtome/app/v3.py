@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from microtome.api.cors import Cors
+from microtome.api.docs import Docs
 from microtome.api.wsi_v3 import (
     KnownRecords,
     Limits,
@@ -136,13 +137,39 @@ def v3_context(
     return context
 
 
-def page_options(settings: Settings, auth: Authenticator) -> PageOptions:
+def documentation(settings: Settings, *, private: bool) -> Docs | None:
+    """The pages about the routes; None where there are none."""
+    if settings.disable_openapi or not settings.pages:
+        return None
+    return Docs(
+        pages,
+        settings.title,
+        tuple(
+            (path, title)
+            for path, title, there in (
+                ("", "Server", True),
+                ("/v3", "WSI-Service v3", settings.v3_api),
+                ("/scene/v1", "Scene", settings.scene and settings.scene_api),
+            )
+            if there
+        ),
+        frame_ancestors=settings.frame_ancestors,
+        root_path=settings.root_path,
+        version=version("microtome"),
+        private=private,
+    )
+
+
+def page_options(settings: Settings, auth: Authenticator, docs: Docs | None) -> PageOptions:
     """Which pages the family shows."""
+    shown = settings.pages and settings.viewer_routes
     return PageOptions(
         pages,
         auth,
-        viewer=settings.viewer_routes,
-        docs=not settings.disable_openapi,
+        validation=shown,
+        viewer=shown and settings.slides_api,
+        schema=not settings.disable_openapi,
+        docs=docs,
         token_url=settings.openapi_token_url,
         login_url=settings.openapi_auth_url,
         frame_ancestors=settings.frame_ancestors,

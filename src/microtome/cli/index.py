@@ -13,6 +13,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from microtome.app import open_storage
+from microtome.app.services import scan_limits
 from microtome.cli.options import Failure, load, settings_options
 from microtome.server import logs
 from microtome.settings import Settings
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from microtome.dicom.index.base import Index
     from microtome.dicom.index.walk import Progress
 
-_STORAGE = ("s3_bucket", "s3_endpoint", "s3_region", "s3_anonymous", "follow_symlinks", "storage_timeout", "verbose")
+_STORAGE = ("s3_bucket", "s3_endpoint", "s3_region", "s3_anonymous", "follow_symlinks", "storage_timeout",
+            "dicom_header_size", "dicom_header_elements", "verbose")  # fmt: skip
 _SHOWN = 20
 
 
@@ -70,18 +72,19 @@ async def _index(
     place = target or str(usual_index(settings.data or ""))
     opened = await open_index(place)
     store = open_storage(settings)
+    limits = scan_limits(settings)
     try:
         async with opened.walking() as mine:
             if not mine:
                 raise Failure("another process is indexing into this index already")
             with _Display() as display:
-                walk = Walk(store, opened, processes, may_be_empty=may_be_empty, tell=display.show)
+                walk = Walk(store, opened, processes, may_be_empty=may_be_empty, tell=display.show, limits=limits)
                 progress = await walk.run()
             await _summary(opened, progress, everything=problems)
             if watching:
                 click.echo("Following changes; Ctrl-C ends")
                 following = Following(tell=_changes, ignored=is_index(place))
-                await watch(Walk(store, opened, processes, settle=2.0), following)
+                await watch(Walk(store, opened, processes, settle=2.0, limits=limits), following)
     finally:
         await store.close()
         await opened.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from rich.table import Table
 
 from microtome.cli.options import load
 from microtome.settings import options, settings_values
+
+_LINE = 500
+"""Columns of a line for a pipe."""
 
 
 @click.command()
@@ -30,4 +34,5 @@ def settings(config: Path | None, *, as_json: bool) -> None:
         table.add_column(column, overflow="fold")
     for name, option in options().items():
         table.add_row(name, str(values[name]), loaded.origins[name], option.help)
-    Console().print(table)
+    # A pipe has no width: a value must not be cut into lines there.
+    Console(width=None if sys.stdout.isatty() else _LINE).print(table)

@@ -12,9 +12,10 @@ from typing import Any, Final, cast
 
 from microtome.dicom import streams, syntaxes
 from microtome.dicom.encapsulated import END, item_of
+from microtome.dicom.encoding import ITEM_BYTES
 from microtome.dicom.fromjson import from_json
 from microtome.dicom.part10 import Readable
-from microtome.dicom.scanner import ITEM_BYTES, PIXEL_DATA
+from microtome.dicom.scanner import PIXEL_DATA
 from microtome.dicom.syntaxes import EXPLICIT_LITTLE, TransferSyntax
 from microtome.dicom.write import pixel_data_header, preamble, trailer
 from microtome.errors import CorruptData, LimitExceeded, UnsupportedFormat

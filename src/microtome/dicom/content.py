@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from microtome.dicom.dataset import Bulk, Dataset, Element
+from microtome.dicom.dataset import Bulk, Dataset, Element, LargeSequence
 from microtome.dicom.rows import InstanceRow
+from microtome.dicom.sequences import Items, has_large
 from microtome.errors import NotFound
 
 _PATH = re.compile(r"[0-9A-F]{8}(?:/[0-9]{1,9}/[0-9A-F]{8}){0,63}", re.IGNORECASE)
@@ -31,13 +33,23 @@ def at_hand(data: bytes) -> Value:
     return Value(len(data), read)
 
 
+async def in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Pieces whose making blocks."""
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece
+
+
 class Content(Protocol):
     """Reads instances that an index knows. Methods raise NotFound, CorruptData, UnsupportedFormat, LimitExceeded,
     Conflict (the file is another one than was indexed), StorageUnavailable.
     """
 
     async def header(self, row: InstanceRow) -> Dataset:
-        """The data set without pixel data; large values may be ``Bulk``."""
+        """The data set without pixel data; large values may be ``Bulk``, large sequences ``LargeSequence``."""
+        ...
+
+    async def items(self, row: InstanceRow) -> Items:
+        """Reads the items of the large sequences of ``header``, for one use, in a thread."""
         ...
 
     async def frames(self, row: InstanceRow, numbers: Sequence[int]) -> list[bytes]:
@@ -65,20 +77,40 @@ class Content(Protocol):
         ...
 
 
-def value_at(dataset: Dataset, path: str) -> bytes | Bulk:
-    """What a path of ``json.to_json`` names: tags, numbers of items from 1. Raises NotFound(what="bulk data")."""
+def value_at(dataset: Dataset, path: str, items: Items | None = None) -> bytes | Bulk:
+    """What a path of ``json.to_json`` names: tags, numbers of items from 1. Raises NotFound(what="bulk data").
+
+    Blocks where it leads through a large sequence; see ``is_within_large``.
+    """
     if _PATH.fullmatch(path):
         tag, *rest = path.split("/")
         for number, inner in zip(rest[::2], rest[1::2], strict=True):
-            items = dataset.items(int(tag, 16))
-            if not 1 <= int(number) <= len(items):
+            item = _item(dataset, int(tag, 16), int(number) - 1, items)
+            if item is None:
                 break
-            dataset, tag = items[int(number) - 1], inner
+            dataset, tag = item, inner
         else:
             element = dataset.elements.get(int(tag, 16))
             if element is not None and isinstance(element.value, (bytes, Bulk)):
                 return element.value
     raise NotFound("bulk data", path[:200])
+
+
+def _item(dataset: Dataset, tag: int, number: int, items: Items | None) -> Dataset | None:
+    element = dataset.elements.get(tag)
+    if element is not None and isinstance(element.value, LargeSequence):
+        return None if items is None else items.one(element.value, dataset.text, number)
+    found = dataset.items(tag)
+    return found[number] if 0 <= number < len(found) else None
+
+
+def is_within_large(dataset: Dataset, path: str) -> bool:
+    """Whether a path leads through a large sequence."""
+    tag, slash, _ = path.partition("/")
+    if not slash or not has_large(dataset) or not _PATH.fullmatch(path):
+        return False
+    element = dataset.elements.get(int(tag, 16))
+    return element is not None and isinstance(element.value, LargeSequence)
 
 
 def bulk_paths(header: Dataset, path: str = "") -> dict[str, tuple[Element, Bulk]]:

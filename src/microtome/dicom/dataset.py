@@ -32,15 +32,31 @@ class Bulk:
     word: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class LargeSequence:
+    """A sequence with too many items for memory: where they lie, ``length`` bytes from ``offset``. They were not read;
+    ``sequences.ItemReader`` does that, one after the other.
+
+    ``depth``: sequences it stands in. ``signed``: the Pixel Representation it stands under.
+    """
+
+    offset: int
+    length: int
+    implicit: bool = False
+    big_endian: bool = False
+    depth: int = 0
+    signed: bool = False
+
+
 class Element(NamedTuple):
-    """A data element. ``value`` holds the bytes, the items of a sequence, or where a large value lies.
+    """A data element. ``value`` holds the bytes, the items of a sequence, or where a large value or sequence lies.
 
     A tuple, not a dataclass: headers are read a million at a time, and tuples are made three times as fast.
     """
 
     tag: int
     vr: str
-    value: bytes | tuple[Dataset, ...] | Bulk
+    value: bytes | tuple[Dataset, ...] | Bulk | LargeSequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +110,6 @@ class Dataset:
         return default if found is None or found != found or abs(found) > 1 << 53 else int(found)
 
     def items(self, tag: int) -> Sequence[Dataset]:
-        """The items of a sequence; () when it is missing or no sequence."""
+        """The items of a sequence; () when it is missing, no sequence, or one that was too large to be read."""
         element = self.elements.get(tag)
         return element.value if element is not None and isinstance(element.value, tuple) else ()

@@ -160,7 +160,9 @@ def _clean(array: Samples, facts: ImageFacts) -> Samples:
     if facts.kind == "float" or unused <= 0:
         return array
     integers = cast("NDArray[np.integer]", array)
-    return (integers << unused) >> unused
+    made = integers << unused
+    made >>= unused
+    return made
 
 
 # Compressed

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from microtome.dicom import syntaxes
 from microtome.dicom.dataset import Bulk
-from microtome.dicom.scanner import ITEM_BYTES, PixelData, Readable
+from microtome.dicom.encoding import ITEM_BYTES, Readable
+from microtome.dicom.scanner import PixelData
 from microtome.errors import CorruptData, InvalidRequest, LimitExceeded, NotFound
 
 FRAGMENTS: Final = 8_000_000

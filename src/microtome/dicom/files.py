@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 from microtome.caching import Cache
 from microtome.dicom import decode, syntaxes
-from microtome.dicom.content import Value, at_hand, value_at
-from microtome.dicom.dataset import Bulk, Dataset
+from microtome.dicom.content import Value, at_hand, is_within_large, value_at
+from microtome.dicom.dataset import Bulk, Dataset, LargeSequence
 from microtome.dicom.encapsulated import FrameTable, frame_table
+from microtome.dicom.encoding import DEFAULT_LIMITS, ScanLimits
 from microtome.dicom.image import ImageFacts, image_facts
-from microtome.dicom.part10 import opened, read_value, scan
+from microtome.dicom.part10 import Part10, Readable, opened, read_value, scan
 from microtome.dicom.rows import InstanceRow
+from microtome.dicom.sequences import ItemReader, Items, Places
 from microtome.errors import CorruptData, LimitExceeded, NotFound
 from microtome.storage.base import Store
 
@@ -27,6 +29,9 @@ _TABLES_BUDGET = 64 << 20
 _FACTS_BUDGET = 16 << 20
 _FACTS_BYTES = 1024
 _HEADERS_BUDGET = 16 << 20
+_PLACES_BUDGET = 16 << 20
+_AT_ONCE = 2 << 20
+"""Longer headers are read piece by piece: most of such a one is passed over."""
 _PARSED = 8
 """A data set in memory takes so many times its bytes in the file, values and objects."""
 _SMALL = 16 << 10
@@ -35,10 +40,10 @@ _SMALL = 16 << 10
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """A data set without its pixels, and how many bytes of the file it took to read it."""
+    """A data set without its pixels, and how many bytes of the file it may hold."""
 
     dataset: Dataset
-    read: int
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +68,35 @@ class StoreFile:
 class FileContent:
     """``content.Content`` of files."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, limits: ScanLimits = DEFAULT_LIMITS) -> None:
         self._store = store
+        self._limits = limits
         self._tables: Cache[str, FrameTable] = Cache(
             _TABLES_BUDGET, weigh=lambda table: int(table.offsets.nbytes + table.lengths.nbytes)
         )
         self._facts: Cache[str, ImageFacts] = Cache(_FACTS_BUDGET, weigh=lambda _: _FACTS_BYTES)
-        self._headers: Cache[str, _Header] = Cache(_HEADERS_BUDGET, weigh=lambda kept: _PARSED * kept.read)
+        self._headers: Cache[str, _Header] = Cache(_HEADERS_BUDGET, weigh=lambda kept: _PARSED * kept.held)
+        self._places: Cache[tuple[str, LargeSequence], Places] = Cache(_PLACES_BUDGET, weigh=lambda each: each.nbytes)
 
     async def header(self, row: InstanceRow) -> Dataset:
         """See ``content.Content``."""
         return (await self._headers.get_or_compute(f"{row.key}\0{row.version}", lambda: self._scanned(row))).dataset
+
+    async def items(self, row: InstanceRow) -> Items:
+        """See ``content.Content``."""
+        file = StoreFile(self._store, row, asyncio.get_running_loop())
+        if syntaxes.find(row.transfer_syntax).deflated:
+            return await asyncio.to_thread(lambda: ItemReader(opened(file, self._scan(file)), limits=self._limits))
+
+        def places(sequence: LargeSequence) -> Places:
+            key = f"{row.key}\0{row.version}", sequence
+            kept = self._places.get(key)
+            if kept is None:
+                kept = ItemReader(file, limits=self._limits).places(sequence)
+                self._places.put(key, kept)
+            return kept
+
+        return ItemReader(file, limits=self._limits, places=places)
 
     async def frames(self, row: InstanceRow, numbers: Sequence[int]) -> list[bytes]:
         """See ``content.Content``."""
@@ -127,7 +150,11 @@ class FileContent:
             word = max(row.bits // 8, 2 if row.pixel.vr == "OW" else 1)  # PS3.5 §7.3
             large = Bulk(row.pixel.offset, row.pixel.length, word if syntax.big_endian else 1)
         else:
-            found = value_at(await self.header(row), path)
+            header = await self.header(row)
+            if is_within_large(header, path):
+                found = await asyncio.to_thread(value_at, header, path, await self.items(row))
+            else:
+                found = value_at(header, path)
             if isinstance(found, bytes):
                 return at_hand(found)
             large = found
@@ -145,7 +172,7 @@ class FileContent:
 
         def read() -> bytes:
             file = StoreFile(self._store, row, loop)
-            return read_value(opened(file, scan(file)), large)
+            return read_value(opened(file, self._scan(file)), large)
 
         return await asyncio.to_thread(read)
 
@@ -172,12 +199,16 @@ class FileContent:
     async def _scanned(self, row: InstanceRow) -> _Header:
         loop = asyncio.get_running_loop()
         stop = min(row.size, row.header_length + _BESIDE) if row.header_length else row.size
-        if syntaxes.find(row.transfer_syntax).deflated or stop > MOST_BYTES:
-            return _Header((await asyncio.to_thread(scan, StoreFile(self._store, row, loop))).dataset, stop)
+        if syntaxes.find(row.transfer_syntax).deflated or stop > _AT_ONCE:
+            found = await asyncio.to_thread(self._scan, StoreFile(self._store, row, loop))
+            return _Header(found.dataset, found.held)
         head = (await self._store.get_range(row.key, 0, stop, etag=row.version)).data
         if stop <= _SMALL:
-            return _Header(scan(_Head(head, row.size)).dataset, stop)
-        return _Header((await asyncio.to_thread(scan, _Head(head, row.size))).dataset, stop)
+            return _Header(self._scan(_Head(head, row.size)).dataset, stop)
+        return _Header((await asyncio.to_thread(self._scan, _Head(head, row.size))).dataset, stop)
+
+    def _scan(self, file: Readable) -> Part10:
+        return scan(file, limits=self._limits)
 
     async def _native(self, row: InstanceRow, numbers: Sequence[int]) -> list[bytes]:
         assert row.pixel is not None  # noqa: S101 - the caller looked
@@ -215,7 +246,7 @@ class FileContent:
 
             def read() -> FrameTable:
                 file = StoreFile(self._store, row, loop)
-                header = scan(file)
+                header = self._scan(file)
                 if header.pixels is None:
                     raise NotFound("frame", "1", "The instance has no pixel data")
                 return frame_table(file, header.pixels, row.frames, row.transfer_syntax)

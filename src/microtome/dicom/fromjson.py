@@ -13,7 +13,8 @@ from microtome.dicom import dictionary
 from microtome.dicom.build import UTF8, decimal
 from microtome.dicom.charset import decoder
 from microtome.dicom.dataset import SPECIFIC_CHARACTER_SET, Dataset, Element
-from microtome.dicom.scanner import DEPTH, ELEMENTS
+from microtome.dicom.encoding import DEPTH
+from microtome.dicom.scanner import ELEMENTS
 from microtome.errors import CorruptData, LimitExceeded
 
 _PACKED: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}

@@ -9,7 +9,7 @@ from microtome.errors import CorruptData, LimitExceeded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from microtome.dicom.scanner import Readable
+    from microtome.dicom.encoding import Readable
 
 INFLATED_BYTES: Final = 1 << 30
 """Bytes a deflated data set may become."""

@@ -9,22 +9,29 @@ from __future__ import annotations
 import re
 import struct
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import lru_cache
 from math import isfinite
 from typing import Any, Final
 
+import orjson
+
 from microtome.dicom.charset import Decoder
 from microtome.dicom.dataset import SPECIFIC_CHARACTER_SET, Bulk, Dataset, Element
 from microtome.dicom.fromjson import from_json
 from microtome.dicom.scanner import PixelData
+from microtome.dicom.sequences import Items, has_large, runs
 
-__all__ = ["BulkUri", "from_json", "number", "person_name", "to_json"]
+__all__ = ["BulkUri", "from_json", "number", "person_name", "pieces", "to_json"]
 
 BulkUri = Callable[[str], str]
 """Path of a value in its data set ("00282000", "52009229/1/00282000"; items count from 1) -> its URI."""
 
+LARGE_SEQUENCE: Final = b'{"vr":"SQ","BulkDataURI":"'
+"""How ``to_json`` tells, as bytes, of a large sequence. Nothing that is sent says so (PS3.18 §F.2.2): ``pieces`` puts
+the items there.
+"""
 INLINE: Final = 1024
 """Bytes of binary values that are written into the document rather than given a URI of their own."""
 TRAILING_PADDING: Final = 0xFFFC_FFFC
@@ -55,8 +62,9 @@ def to_json(
 ) -> dict[str, Any]:
     """A data set as a JSON object by tag, ascending; group lengths and trailing padding are left out.
 
-    Binary values longer than ``inline_up_to`` bytes and values that were not read become ``BulkDataURI``. Without
-    ``bulk_uri`` binary values are all inline, and attributes whose value was not read are missing. ``pixels`` adds
+    Binary values longer than ``inline_up_to`` bytes and values that were not read become ``BulkDataURI``, large
+    sequences among them. Without ``bulk_uri`` binary values are all inline, and attributes whose value was not read are
+    missing. ``pixels`` adds
     the pixel data, which is no part of ``dataset``, as one more URI. ``shared``: short elements that are alike are one
     object, also from call to call, which is faster and for callers that change none of it.
     """
@@ -66,6 +74,50 @@ def to_json(
     tag = f"{pixels.tag:08X}"
     found[tag] = {"vr": pixels.vr, "BulkDataURI": bulk_uri(tag)}
     return dict(sorted(found.items()))
+
+
+def pieces(
+    dataset: Dataset,
+    items: Items,
+    *,
+    bulk_uri: BulkUri,
+    inline_up_to: int = INLINE,
+    pixels: PixelData | None = None,
+) -> Iterator[bytes]:
+    """``to_json`` as bytes, with the items of large sequences, which are read meanwhile. Blocks."""
+    if pixels is not None:
+        place = Element(pixels.tag, pixels.vr, Bulk(pixels.offset, pixels.length or 0))
+        dataset = Dataset(dict(sorted({**dataset.elements, pixels.tag: place}.items())), dataset.text)
+    return _streamed(dataset, "", items, bulk_uri, inline_up_to)
+
+
+def _streamed(dataset: Dataset, path: str, items: Items, bulk_uri: BulkUri, inline_up_to: int) -> Iterator[bytes]:
+    yield b"{"
+    separator = b""
+    for run in runs(dataset):
+        if isinstance(run, Dataset):
+            if text := _dumped(_object(run, path, bulk_uri, inline_up_to, _alike))[1:-1]:
+                yield separator + text
+                separator = b","
+            continue
+        tag, sequence = run
+        yield separator + f'"{tag:08X}":{{"vr":"SQ"'.encode()
+        between = b',"Value":['
+        for number, item in enumerate(items.each(sequence, dataset.text), 1):
+            place = f"{path}{tag:08X}/{number}/"
+            yield between
+            if has_large(item):
+                yield from _streamed(item, place, items, bulk_uri, inline_up_to)
+            else:
+                yield _dumped(_object(item, place, bulk_uri, inline_up_to, _alike))
+            between = b","
+        yield b"]}" if between == b"," else b"}"
+        separator = b","
+    yield b"}"
+
+
+def _dumped(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document)
 
 
 def _plain(vr: str, value: bytes, text: Decoder) -> dict[str, Any]:
@@ -217,7 +269,7 @@ _NUMERIC_VALUES: Final[dict[str, Callable[[bytes], list[Any]]]] = {
 def values_of(dataset: Dataset, element: Element) -> list[Any]:
     """The values of one element that is neither binary nor a sequence, as JSON has them."""
     value = element.value
-    if isinstance(value, (tuple, Bulk)) or not value or element.vr in _BINARY:
+    if not isinstance(value, bytes) or not value or element.vr in _BINARY:
         return []
     if numeric := _NUMERIC_VALUES.get(element.vr):
         return numeric(value)

@@ -33,7 +33,7 @@ def no_reader(bulk: Bulk) -> bytes:
 def value(dataset: Dataset, tag: int, read: Reader, most: int) -> bytes:
     """The bytes of a value, at most ``most``; b"" when it is missing. Raises CorruptData when it is longer."""
     element = dataset.elements.get(tag)
-    if element is None or isinstance(element.value, tuple):
+    if element is None or not isinstance(element.value, (bytes, Bulk)):
         return b""
     length = element.value.length if isinstance(element.value, Bulk) else len(element.value)
     if length > most:

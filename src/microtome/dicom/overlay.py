@@ -63,6 +63,8 @@ def overlay(
 
 def _bits(dataset: Dataset, tag: int, count: int, nth: int, read: Reader) -> Mask | None:
     held = dataset.elements[tag].value
+    if not isinstance(held, (bytes, Bulk)):
+        return None
     length = held.length if isinstance(held, Bulk) else len(held)
     if 8 * length < (nth + 1) * count or length > _MOST_BYTES:
         return None

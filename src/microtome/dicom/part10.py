@@ -12,8 +12,17 @@ from dataclasses import dataclass
 from microtome.dicom import dictionary, syntaxes
 from microtome.dicom.charset import decoder
 from microtome.dicom.dataset import Bulk, Dataset, Element
+from microtome.dicom.encoding import (
+    BIG_ENDIAN,
+    DEFAULT_LIMITS,
+    EXPLICIT,
+    IMPLICIT,
+    Encoding,
+    Readable,
+    ScanLimits,
+)
 from microtome.dicom.inflated import Inflated
-from microtome.dicom.scanner import BIG_ENDIAN, EXPLICIT, IMPLICIT, Encoding, PixelData, Readable, Scanner, swapped
+from microtome.dicom.scanner import PixelData, Scanner, swapped
 from microtome.errors import CorruptData, UnsupportedFormat
 
 __all__ = ["Memory", "Part10", "PixelData", "Readable", "opened", "read_value", "scan"]
@@ -31,7 +40,8 @@ class Part10:
     """What a file holds beside its pixels.
 
     ``begin``: first byte of the data set; of a deflated one, of the compressed stream, while every other offset counts
-    in the inflated stream (``opened``). ``problems``: what was wrong and could be passed over, in words.
+    in the inflated stream (``opened``). ``problems``: what was wrong and could be passed over, in words. ``held``:
+    bytes of the file that ``dataset`` may hold.
     """
 
     transfer_syntax: str
@@ -40,6 +50,7 @@ class Part10:
     pixels: PixelData | None
     problems: tuple[str, ...] = ()
     begin: int = 0
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +69,13 @@ class Memory:
         return self.data[offset : offset + length]
 
 
-def scan(file: Readable, *, large: int = LARGE) -> Part10:
-    """Read everything but the pixel data and values longer than ``large`` bytes.
+def scan(file: Readable, *, large: int = LARGE, limits: ScanLimits = DEFAULT_LIMITS) -> Part10:
+    """Read everything but the pixel data, large sequences and values longer than ``large`` bytes.
 
     Raises UnsupportedFormat for what is no DICOM file, CorruptData when nothing in it can be read, LimitExceeded for
-    headers beyond the limits of the scanner.
+    headers beyond the limits of the scanner, or those given.
     """
-    scanner = Scanner(file, large=large)
+    scanner = Scanner(file, large=large, limits=limits)
     head = scanner.peek(0, 140)
     if head[128:132] == b"DICM":
         meta, begin = _meta(scanner, 132)
@@ -77,7 +88,7 @@ def scan(file: Readable, *, large: int = LARGE) -> Part10:
     syntax = syntaxes.find(uid) if uid else None
     if syntax is not None and syntax.deflated:
         inflated = Inflated(file, begin)
-        scanner = Scanner(inflated, large=large)
+        scanner = Scanner(inflated, large=large, limits=limits)
         encoding, start = EXPLICIT, 0
     else:
         announced = None
@@ -91,7 +102,7 @@ def scan(file: Readable, *, large: int = LARGE) -> Part10:
     dataset = scanner.dataset(start, encoding)
     if not dataset.elements and scanner.pixels is None:
         raise CorruptData("no data element can be read", offset=begin)
-    return Part10(uid, meta, dataset, scanner.pixels, tuple(scanner.problems), begin)
+    return Part10(uid, meta, dataset, scanner.pixels, tuple(scanner.problems), begin, scanner.held)
 
 
 _NAMES = {EXPLICIT: syntaxes.EXPLICIT_LITTLE, IMPLICIT: syntaxes.IMPLICIT_LITTLE, BIG_ENDIAN: syntaxes.EXPLICIT_BIG}

@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
+from microtome.dicom.encoding import DEFAULT_LIMITS, ScanLimits
 from microtome.dicom.index.base import Batch, State, Stored
 from microtome.dicom.index.ingest import Collector, LocalFile
 from microtome.dicom.rows import INCOMING
@@ -103,10 +104,11 @@ class Incoming:
 class Receiver:
     """Writes into ``folder``, whose key in the store is ``prefix``. Everything here blocks: call it in threads."""
 
-    def __init__(self, folder: Path, prefix: str, *, most: int) -> None:
+    def __init__(self, folder: Path, prefix: str, *, most: int, limits: ScanLimits = DEFAULT_LIMITS) -> None:
         self._folder = folder
         self._prefix = prefix.rstrip("/") + "/" if prefix else ""
         self._most = most
+        self._limits = limits
 
     def clean(self, older: float = 3600.0) -> None:
         """Remove what processes left that were ended while they wrote, ``older`` s ago or more."""
@@ -121,8 +123,11 @@ class Receiver:
 
         Raises OSError when the disk is full.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=INCOMING, dir=self._folder)
+        try:
+            descriptor, name = tempfile.mkstemp(prefix=INCOMING, dir=self._folder)
+        except FileNotFoundError:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(prefix=INCOMING, dir=self._folder)
         return Incoming(descriptor, Path(name), self._most)
 
     def accept(self, file: Incoming, study: str | None) -> tuple[Outcome, Accepted | None]:
@@ -130,7 +135,7 @@ class Receiver:
 
         A file of the same instance is replaced. Raises OSError when the disk is full.
         """
-        collector = Collector()
+        collector = Collector(limits=self._limits)
         collector.add(Stored("incoming", file.size, ""), file.readable)
         (found,) = collector.batch.files
         row = found.row
@@ -142,9 +147,13 @@ class Receiver:
         digest = sha256(row.sop_uid.encode()).hexdigest()
         name = f"{digest[:2]}/{digest[2:34]}.dcm"
         place = self._folder / name
-        place.parent.mkdir(exist_ok=True)
-        file.path.chmod(0o644)
-        file.path.replace(place)
+        os.fchmod(file.descriptor, 0o644)
+        try:
+            file.path.replace(place)
+        except FileNotFoundError:
+            place.parent.mkdir(exist_ok=True)
+            _sync(self._folder)
+            file.path.replace(place)
         _sync(place.parent)
         told = Outcome(row.sop_class, row.sop_uid, row.study_uid, row.series_uid)
         return told, Accepted(self._prefix + name, collector.batch)

@@ -1,43 +1,51 @@
 """Data elements out of bytes, in one pass (PS3.5 §7, Annex A): the loop that every DICOM file goes through.
 
 Nothing is trusted: every length is held against the end of its item and of the file before bytes are taken, nesting,
-elements and bytes are counted, and large values are passed over.
+elements and bytes are counted, and large values and sequences are passed over.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Protocol, cast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, cast
 
 from microtome.dicom import dictionary
 from microtome.dicom.charset import Decoder, decoder
-from microtome.dicom.dataset import SPECIFIC_CHARACTER_SET, Bulk, Dataset, Element
+from microtome.dicom.dataset import SPECIFIC_CHARACTER_SET, Bulk, Dataset, Element, LargeSequence
+from microtome.dicom.encoding import (
+    DEFAULT_LIMITS,
+    DEPTH,
+    IMPLICIT,
+    ITEM,
+    ITEM_END,
+    LONG,
+    SEQUENCE_END,
+    SHORT,
+    UNDEFINED,
+    Encoding,
+    Readable,
+    ScanLimits,
+    Tally,
+)
+from microtome.dicom.passing import Passing
 from microtome.errors import CorruptData, LimitExceeded
 
-UNDEFINED: Final = 0xFFFF_FFFF
-ITEM: Final = 0xFFFE_E000
-ITEM_END: Final = 0xFFFE_E00D
-SEQUENCE_END: Final = 0xFFFE_E0DD
-ITEM_BYTES: Final = b"\xfe\xff\x00\xe0"
 PIXEL_DATA: Final = 0x7FE0_0010
 _PIXELS: Final = frozenset({0x7FE0_0008, 0x7FE0_0009, PIXEL_DATA})
 _PIXEL_REPRESENTATION: Final = 0x0028_0103
 _LUT_DESCRIPTOR: Final = 0x0028_3002
 
-_SHORT: Final[Mapping[bytes, str]] = {
-    each.encode(): each
-    for each in "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()  # noqa: SIM905 - a table
-}
-"""VRs with a length of 16 bits (PS3.5 §7.1.2)."""
-_LONG: Final[Mapping[bytes, str]] = {
-    each.encode(): each for each in ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
-}
 _new: Final = cast("Callable[[type[Element], tuple[int, str, bytes]], Element]", vars(tuple)["__new__"])
 """``Element`` without its constructor, which takes as long as all the rest."""
-_BINARY: Final[Mapping[bytes, str]] = {code: vr for code, vr in _LONG.items() if vr != "SQ"}
+_BINARY: Final[Mapping[bytes, str]] = {code: vr for code, vr in LONG.items() if vr != "SQ"}
+_HEADS: Final = {
+    (implicit, order): struct.Struct(order + ("HHI" if implicit else "HH2sH"))
+    for implicit in (False, True)
+    for order in "<>"
+}
 _WIDE: Final = {"<": struct.Struct("<I"), ">": struct.Struct(">I")}
 _WORDS: Final[Mapping[str, int]] = {
     **dict.fromkeys(("US", "SS", "OW", "AT"), 2),
@@ -46,29 +54,18 @@ _WORDS: Final[Mapping[str, int]] = {
 }
 _VR: Final = re.compile(rb"[A-Z]{2}")
 
-DEPTH: Final = 64
-"""Sequences within sequences."""
 ELEMENTS: Final = 250_000
-"""Elements and items of one file. Read and told as JSON, each takes some 500 bytes of memory."""
+"""Elements and items of one file in memory. Read and told as JSON, each takes some 500 bytes."""
 HEADER_BYTES: Final = 24 << 20
-"""Bytes of one file read to know its header; large values and pixel data are not among them."""
+"""Bytes of the header of one file in memory; large values, large sequences and pixel data are not among them."""
+SEQUENCE_BYTES: Final = 4 << 20
+SEQUENCE_ELEMENTS: Final = 20_000
+"""A sequence of more bytes or elements is large: it stays in the file."""
 DISORDER: Final = 65536
 """Elements that may come after one of a higher tag."""
 _FIRST_WINDOW: Final = 16 << 10
 _LARGEST_WINDOW: Final = 1 << 20
-
-
-class Readable(Protocol):
-    """A file as the scanner wants it."""
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        ...
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Exactly these bytes, fewer only at the end of the file."""
-        ...
+_NEVER: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +84,8 @@ class PixelData:
     frame_lengths: bytes | Bulk | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """How elements are written."""
-
-    implicit: bool = False
-    big_endian: bool = False
-
-
-EXPLICIT: Final = Encoding()
-IMPLICIT: Final = Encoding(implicit=True)
-BIG_ENDIAN: Final = Encoding(big_endian=True)
+class _Large(Exception):
+    """The sequence that is being read had better stay in the file."""
 
 
 @dataclass(slots=True)
@@ -120,11 +108,15 @@ class _Scope:
 class Scanner:
     """Reads the data set of a file. ``problems`` collects what was wrong and could be passed over."""
 
-    def __init__(self, file: Readable, *, large: int) -> None:
+    def __init__(
+        self, file: Readable, *, large: int, limits: ScanLimits = DEFAULT_LIMITS, tally: Tally | None = None
+    ) -> None:
         self.problems: list[str] = []
         self.pixels: PixelData | None = None
         self.position = 0
         """Where reading ended: the end of the file, or the first item of encapsulated pixel data."""
+        self._limits = limits
+        self._tally = Tally(limits.elements) if tally is None else tally
         self._file = file
         self._size = file.size
         self._large = min(large, UNDEFINED - 1)
@@ -135,6 +127,17 @@ class Scanner:
         self._count = 0
         self._backwards = 0
         self._stopped = False
+        self._root = 0
+        """The depth whose sequences may stay in the file."""
+        self._most_read = self._most_count = _NEVER
+        """Above which the sequence that is being read stays in the file."""
+        self._large_bytes = 0
+        self._after = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes of the file that were read and may be held by what was found."""
+        return self._read
 
     def peek(self, position: int, length: int) -> bytes:
         """Up to so many bytes, which stay to be read."""
@@ -150,20 +153,49 @@ class Scanner:
         found = self._finish(scope)
         if self.pixels is not None and self.pixels.length is None:
             offsets, lengths = (found.elements.get(tag) for tag in (0x7FE0_0001, 0x7FE0_0002))
-            if offsets and lengths and not isinstance(offsets.value, tuple) and not isinstance(lengths.value, tuple):
-                pixels = self.pixels
-                self.pixels = PixelData(
-                    pixels.tag, pixels.vr, pixels.offset, None, frame_offsets=offsets.value, frame_lengths=lengths.value
-                )
+            starts, sizes = (None if each is None else each.value for each in (offsets, lengths))
+            if starts and sizes and isinstance(starts, (bytes, Bulk)) and isinstance(sizes, (bytes, Bulk)):
+                self.pixels = replace(self.pixels, frame_offsets=starts, frame_lengths=sizes)
         return found
+
+    def items(self, sequence: LargeSequence, text: Decoder, *, begin: int | None = None) -> Iterator[Dataset]:
+        """The items of a large sequence, from the one at ``begin``, each read when it is asked for.
+
+        ``text`` is of the data set it stands in. Large sequences in an item stay in the file in turn.
+        """
+        self._root = sequence.depth + 1
+        encoding = Encoding(implicit=sequence.implicit, big_endian=sequence.big_endian)
+        scope = _Scope(encoding, text, sequence.depth, sequence.signed)
+        end = min(sequence.offset + sequence.length, self._size)
+        for item in self._each(sequence.offset if begin is None else begin, end, scope, encoding, defined=True):
+            self._tally.add(self._count)
+            yield item
+            self._read = self._count = 0
+
+    def places(self, sequence: LargeSequence) -> Iterator[int]:
+        """Where the items of a large sequence begin."""
+        encoding = Encoding(implicit=sequence.implicit, big_endian=sequence.big_endian)
+        end = min(sequence.offset + sequence.length, self._size)
+        walk = Passing(self._file, self._tally)
+        position = sequence.offset
+        while position + 8 <= end:
+            following = walk.item(position, end, encoding, sequence.depth + 1)
+            if following is None:
+                return
+            yield position
+            position = following
 
     # -- bytes
 
     def _load(self, position: int, length: int) -> None:
         """Make the window begin at ``position`` and hold ``length`` bytes, if the file has them."""
+        if position > self._base + len(self._data):
+            self._window = _FIRST_WINDOW  # something was passed over: who knows how much there is behind it
         wanted = min(max(length, self._window), self._size - position)
         self._window = min(self._window * 4, _LARGEST_WINDOW)
         self._read += max(wanted, 0)
+        if self._read > self._most_read:
+            raise _Large
         if self._read > HEADER_BYTES:
             raise LimitExceeded(
                 f"the header is larger than {HEADER_BYTES >> 20} MiB", limit="HEADER_BYTES", value=self._read
@@ -174,6 +206,8 @@ class Scanner:
     def _account(self, scope: _Scope) -> None:
         self._count += len(scope.elements) - scope.counted
         scope.counted = len(scope.elements)
+        if self._count > self._most_count:
+            raise _Large
         if self._count > ELEMENTS:
             raise LimitExceeded(f"more than {ELEMENTS} data elements", limit="ELEMENTS", value=self._count)
 
@@ -183,9 +217,9 @@ class Scanner:
         """Read elements until ``end`` or the delimiter of the item; the position after them."""
         implicit = scope.encoding.implicit
         order = ">" if scope.encoding.big_endian else "<"
-        unpack = struct.Struct(order + ("HHI" if implicit else "HH2sH")).unpack_from
+        unpack = _HEADS[implicit, order].unpack_from
         tags: Mapping[int, str] = dictionary.plain() if implicit else {}
-        codes, wide = _SHORT, _WIDE[order].unpack_from
+        codes, wide = SHORT, _WIDE[order].unpack_from
         elements = scope.elements
         large = self._large
         new = _new
@@ -286,7 +320,7 @@ class Scanner:
             if stop > end:
                 self._once(f"{dictionary.digits(tag)} goes beyond the end of the file or of its item")
                 stop = end
-            value, stop = self._items(start, stop, scope, encoding, defined=True)
+            value, stop = self._sequence(start, stop, scope, encoding, defined=True)
             scope.elements[tag] = Element(tag, vr, value)
             return stop
         if stop > end:
@@ -311,12 +345,12 @@ class Scanner:
             length = int.from_bytes(head[4:8], "little" if little else "big")
             return dictionary.vr(tag), position + 8, length, scope.encoding
         wide = int.from_bytes(head[8:12], "little" if little else "big")
-        vr = _LONG.get(code)
+        vr = LONG.get(code)
         if vr is not None:
             undefined = vr == "UN" and wide == UNDEFINED
             # PS3.5 §6.2.2 note 4: UN of undefined length is a sequence in implicit little-endian.
             return vr, position + 12, wide, IMPLICIT if undefined else scope.encoding
-        if vr := _SHORT.get(code):  # a value above the limit of large ones
+        if vr := SHORT.get(code):  # a value above the limit of large ones
             return vr, position + 8, int.from_bytes(head[6:8], "little" if little else "big"), scope.encoding
         self._once(f"unknown VR {code.decode('latin-1')} at {dictionary.digits(tag)}")
         if head[6:8] == b"\0\0" and wide <= self._size - position - 12:
@@ -351,7 +385,7 @@ class Scanner:
             self._stopped = True
             return start
         if vr in {"SQ", "UN"}:
-            value, stop = self._items(start, end, scope, encoding, defined=False)
+            value, stop = self._sequence(start, end, scope, encoding, defined=False)
             scope.elements[tag] = Element(tag, "SQ", value)
             return stop
         stop = self._fragments(start, end, scope)
@@ -363,18 +397,57 @@ class Scanner:
         scope.elements[tag] = Element(tag, vr, value)
         return stop
 
-    def _items(
+    def _sequence(
         self, position: int, end: int, scope: _Scope, encoding: Encoding, *, defined: bool
-    ) -> tuple[tuple[Dataset, ...], int]:
-        """The items of a sequence that ends at ``end``, or with its delimiter; and the position after it."""
+    ) -> tuple[tuple[Dataset, ...] | LargeSequence, int]:
+        """A sequence that ends at ``end``, or with its delimiter; and the position after it."""
+        if scope.depth != self._root:
+            return tuple(self._each(position, end, scope, encoding, defined=defined)), self._after
+        self._account(scope)
+        known, read, count = len(self.problems), self._read, self._count
+        self._most_read, self._most_count = read + SEQUENCE_BYTES, count + SEQUENCE_ELEMENTS
+        try:
+            return tuple(self._each(position, end, scope, encoding, defined=defined)), self._after
+        except _Large:
+            pass
+        finally:
+            self._most_read = self._most_count = _NEVER
+        del self.problems[known:]
+        self._read, self._count, self._stopped = read, count, False
+        return self._large_sequence(position, end, scope, encoding, defined=defined)
+
+    def _large_sequence(
+        self, position: int, end: int, scope: _Scope, encoding: Encoding, *, defined: bool
+    ) -> tuple[LargeSequence, int]:
+        """Pass over a sequence; it and the position after it."""
+        most = self._limits.header_bytes - self._large_bytes
+        after: int | None = end
+        if not defined:
+            bounded = min(end, position + most + 8)
+            after = Passing(self._file, self._tally).sequence(position, bounded, encoding, scope.depth)
+            if after is None and bounded == end:
+                self._once("a sequence without its end")
+                self._stopped = True
+        length = (end if after is None else after if defined else after - 8) - position
+        if length > most:
+            raise LimitExceeded(
+                f"sequences of more than {self._limits.header_bytes >> 20} MiB", limit="dicom_header_size",
+                value=self._large_bytes + length,
+            )  # fmt: skip
+        self._large_bytes += length
+        signed = _flag(scope.elements.get(_PIXEL_REPRESENTATION), scope.signed)
+        kept = LargeSequence(position, length, encoding.implicit, encoding.big_endian, scope.depth, signed)
+        return kept, end if after is None else after
+
+    def _each(self, position: int, end: int, scope: _Scope, encoding: Encoding, *, defined: bool) -> Iterator[Dataset]:
+        """The items of a sequence that ends at ``end``, or with its delimiter; ``_after`` is the position after it."""
         if scope.depth >= DEPTH:
             raise LimitExceeded(f"sequences nested more than {DEPTH} deep", limit="DEPTH", value=scope.depth)
         self._account(scope)
         named = scope.elements.get(SPECIFIC_CHARACTER_SET)
         text = scope.text if named is None else _text(named)
         signed = _flag(scope.elements.get(_PIXEL_REPRESENTATION), scope.signed)
-        found: list[Dataset] = []
-        unpack = struct.Struct(">HHI" if encoding.big_endian else "<HHI").unpack
+        unpack = _HEADS[True, ">" if encoding.big_endian else "<"].unpack
         while position < end:
             head = self.peek(position, 8) if position + 8 <= end else b""
             if len(head) < 8:
@@ -383,12 +456,13 @@ class Scanner:
             group, number, length = unpack(head)
             tag = group << 16 | number
             if tag == SEQUENCE_END:
-                position = end if defined else position + 8
-                return tuple(found), position
+                self._after = end if defined else position + 8
+                return
             if tag != ITEM:
                 self._once(f"{dictionary.digits(tag)} where an item should be, at byte {position}")
                 self._stopped = not defined
-                return tuple(found), end if defined else position
+                self._after = end if defined else position
+                return
             stop = end if length == UNDEFINED else position + 8 + length
             if stop > end:
                 self._once(f"an item goes beyond the end of its sequence, at byte {position}")
@@ -397,14 +471,15 @@ class Scanner:
             item = _Scope(encoding, text, scope.depth + 1, signed, resync=certain)
             position = self._elements(position + 8, stop, item)
             self._count += 1
-            found.append(self._finish(item))
+            yield self._finish(item)
             if self._stopped:
-                return tuple(found), position
+                self._after = position
+                return
             if length != UNDEFINED:
                 position = stop
         if not defined and not self._stopped:
             self._once("a sequence without its end")
-        return tuple(found), position
+        self._after = position
 
     def _fragments(self, position: int, end: int, scope: _Scope) -> int:
         """Pass over encapsulated data that is not the file's pixel data (an icon's); the position after it."""

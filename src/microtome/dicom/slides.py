@@ -25,6 +25,7 @@ from microtome.dicom.index.base import Batch, Scanned, Stored
 from microtome.dicom.json import INLINE, to_json
 from microtome.dicom.rows import SLIDE, WHOLE_SLIDE, InstanceRow, Level, PixelPlace, attributes_of
 from microtome.dicom.scanner import PixelData
+from microtome.dicom.sequences import Items, NoItems
 from microtome.dicom.wsi import Annotation, Coding, SlideIdentity, VirtualInstance
 from microtome.errors import Conflict, CorruptData, NotFound, UnsupportedFormat
 from microtome.model import EncodedTile, Raster, SlideInfo, TileIndex
@@ -189,6 +190,10 @@ class SlideContent:
         return found, [found.header(each, known) for each in found.instances]
 
     # -- content.Content ---------------------------------------------------------------------------------------------
+
+    async def items(self, row: InstanceRow) -> Items:
+        """See ``content.Content``. No sequence of ours is large."""
+        return NoItems()
 
     async def header(self, row: InstanceRow) -> Dataset:
         """See ``content.Content``."""

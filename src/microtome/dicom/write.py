@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from microtome.dicom import syntaxes
-from microtome.dicom.dataset import Bulk, Dataset, Element
+from microtome.dicom.dataset import Bulk, Dataset, Element, LargeSequence
 from microtome.dicom.encapsulated import END, item_of, offset_table
-from microtome.dicom.scanner import DEPTH, ITEM_BYTES, PIXEL_DATA
+from microtome.dicom.encoding import DEPTH, ITEM_BYTES, ITEM_END, UNDEFINED
+from microtome.dicom.scanner import PIXEL_DATA
+from microtome.dicom.sequences import Items, has_large
 from microtome.errors import InvalidRequest, LimitExceeded
 
 ReadBulk = Callable[[Bulk], bytes]
@@ -30,17 +32,25 @@ _LONGEST: Final = 0xFFFF_FFFE
 
 
 def preamble(dataset: Dataset, transfer_syntax: str, *, read: ReadBulk | None = None) -> bytes:
+    """``preamble_pieces`` in memory; InvalidRequest also for large sequences."""
+    return b"".join(preamble_pieces(dataset, transfer_syntax, read=read))
+
+
+def preamble_pieces(
+    dataset: Dataset, transfer_syntax: str, *, read: ReadBulk | None = None, items: Items | None = None
+) -> Iterator[bytes]:
     """Everything of a file before its pixel data: preamble, file meta information, elements below (7FE0,0010).
 
     SOP class and instance of the meta information are those of ``dataset``. Values that were not read come from
-    ``read``. Group lengths are left out: they would be wrong. Raises InvalidRequest for a transfer syntax that is not
-    explicit little-endian, and when ``read`` is missing and needed.
+    ``read``, large sequences from ``items``. Group lengths are left out: they would be wrong. Raises InvalidRequest for
+    a transfer syntax that is not explicit little-endian, and when ``read`` or ``items`` is missing and needed.
     """
     syntax = syntaxes.find(transfer_syntax)
     if syntax.implicit or syntax.big_endian or syntax.deflated:
         raise InvalidRequest(f"files are not written as {syntax.name}", parameter="transfer_syntax")
     before = [each for each in dataset if each.tag < PIXEL_DATA and each.tag >> 16 not in {0, 2}]
-    return b"\0" * 128 + b"DICM" + _meta(dataset, transfer_syntax) + _joined(before, read)
+    yield b"\0" * 128 + b"DICM" + _meta(dataset, transfer_syntax)
+    yield from _pieces(Dataset({each.tag: each for each in before}, dataset.text), read, items)
 
 
 def trailer(dataset: Dataset, *, read: ReadBulk | None = None) -> bytes:
@@ -95,6 +105,25 @@ def _meta(dataset: Dataset, transfer_syntax: str) -> bytes:
     return b"".join(_element(Element(0x0002_0000, "UL", struct.pack("<I", len(body))), None, 0)) + body
 
 
+def _pieces(dataset: Dataset, read: ReadBulk | None, items: Items | None, depth: int = 0) -> Iterator[bytes]:
+    """A data set with large sequences, which are written with undefined length: nobody knows it before."""
+    for element in dataset:
+        if not isinstance(element.value, LargeSequence):
+            yield _joined([element], read, depth)
+            continue
+        if items is None:
+            raise InvalidRequest(f"the items of {element.tag:08X} were not read", parameter="items")
+        yield struct.pack("<HH2s2xI", element.tag >> 16, element.tag & 0xFFFF, b"SQ", UNDEFINED)
+        for item in items.each(element.value, dataset.text):
+            if has_large(item):
+                yield ITEM_BYTES + struct.pack("<I", UNDEFINED)
+                yield from _pieces(item, items.value, items, depth + 1)
+                yield struct.pack("<HHI", ITEM_END >> 16, ITEM_END & 0xFFFF, 0)
+            else:
+                yield item_of(_joined(item, items.value, depth + 1))
+        yield END
+
+
 def _joined(elements: Dataset | Sequence[Element], read: ReadBulk | None, depth: int = 0) -> bytes:
     if depth > DEPTH:
         raise LimitExceeded(f"sequences nested more than {DEPTH} deep", limit="DEPTH", value=depth)
@@ -108,6 +137,8 @@ def _element(element: Element, read: ReadBulk | None, depth: int) -> Iterator[by
         yield from _head(tag, "SQ", sum(map(len, items)))
         yield from items
         return
+    if isinstance(value, LargeSequence):
+        raise InvalidRequest(f"the items of {tag:08X} were not read", parameter="items")
     if isinstance(value, Bulk):
         if read is None:
             raise InvalidRequest(f"the value of {tag:08X} was not read", parameter="read")

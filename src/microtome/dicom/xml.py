@@ -11,10 +11,12 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 from microtome.dicom import dictionary
-from microtome.dicom.dataset import Dataset, Element
+from microtome.dicom.dataset import Dataset, Element, LargeSequence
+from microtome.dicom.encoding import DEPTH
 from microtome.dicom.fromjson import from_json
 from microtome.dicom.json import INLINE, TRAILING_PADDING, BulkUri, texts, values_of
-from microtome.dicom.scanner import DEPTH, PixelData
+from microtome.dicom.scanner import PixelData
+from microtome.dicom.sequences import Items, NoItems
 from microtome.errors import CorruptData, LimitExceeded
 
 NAMESPACE: Final = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
@@ -36,15 +38,27 @@ def to_xml(
     inline_up_to: int = INLINE,
     pixels: PixelData | None = None,
 ) -> bytes:
-    """A data set as a Native DICOM Model document in UTF-8; parameters as of ``json.to_json``."""
-    writer = _Writer(bulk_uri, inline_up_to)
-    body = list(writer.dataset(dataset, ""))
-    if pixels is not None and bulk_uri is not None:
-        tag = f"{pixels.tag:08X}"
-        uri = quoteattr(bulk_uri(tag))
-        body.append(f"{_opening(pixels.tag, pixels.vr)}<BulkData uri={uri}/></DicomAttribute>")
+    """A data set as a Native DICOM Model document in UTF-8, large sequences empty; parameters of ``json.to_json``."""
+    return b"".join(pieces(dataset, NoItems(), bulk_uri=bulk_uri, inline_up_to=inline_up_to, pixels=pixels))
+
+
+def pieces(
+    dataset: Dataset,
+    items: Items,
+    *,
+    bulk_uri: BulkUri | None = None,
+    inline_up_to: int = INLINE,
+    pixels: PixelData | None = None,
+) -> Iterator[bytes]:
+    """The same with the items of large sequences, which are read meanwhile. Blocks."""
     head = f'<?xml version="1.0" encoding="UTF-8"?>\n<NativeDicomModel xmlns="{NAMESPACE}" xml:space="preserve">'
-    return "".join([head, *body, "</NativeDicomModel>\n"]).encode()
+    yield head.encode()
+    for text in _Writer(bulk_uri, inline_up_to, items).dataset(dataset, ""):
+        yield text.encode()
+    if pixels is not None and bulk_uri is not None:
+        uri = quoteattr(bulk_uri(f"{pixels.tag:08X}"))
+        yield f"{_opening(pixels.tag, pixels.vr)}<BulkData uri={uri}/></DicomAttribute>".encode()
+    yield b"</NativeDicomModel>\n"
 
 
 def _opening(tag: int, vr: str, creator: str = "") -> str:
@@ -60,10 +74,18 @@ def _opening(tag: int, vr: str, creator: str = "") -> str:
 class _Writer:
     bulk_uri: BulkUri | None
     inline_up_to: int
+    items: Items
 
     def dataset(self, dataset: Dataset, path: str) -> Iterator[str]:
         for tag, element in dataset.elements.items():
-            if tag & 0xFFFF and tag != TRAILING_PADDING:
+            if isinstance(element.value, LargeSequence):
+                yield _opening(tag, element.vr, _creator(dataset, tag))
+                for number, item in enumerate(self.items.each(element.value, dataset.text), 1):
+                    yield f'<Item number="{number}">'
+                    yield from self.dataset(item, f"{path}{tag:08X}/{number}/")
+                    yield "</Item>"
+                yield "</DicomAttribute>"
+            elif tag & 0xFFFF and tag != TRAILING_PADDING:
                 content = "".join(self._content(dataset, element, path + f"{tag:08X}"))
                 yield f"{_opening(tag, element.vr, _creator(dataset, tag))}{content}</DicomAttribute>"
 

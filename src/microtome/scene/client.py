@@ -10,13 +10,16 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from microtome.errors import Busy, StorageUnavailable, from_message
+from microtome.errors import Busy, InvalidRequest, StorageUnavailable, from_message
 from microtome.scene import wire
 from microtome.scene.calls.base import Call, answer_type
+from microtome.scene.calls.state import GetState
 
 R = TypeVar("R")
 CONNECT_ATTEMPTS, CONNECT_SECONDS = 20, 0.05
 GREET_SECONDS = 5.0
+MOST_BEHIND = 2000
+"""Answers that are kept for one who follows and does not read them."""
 
 
 class Connection:
@@ -54,6 +57,10 @@ class Connection:
         """
         if self.dead:
             raise ConnectionError
+        try:
+            body = wire.packed(call)
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise InvalidRequest("A number is too large, or a text is none", parameter="request") from error
         self._last += 1
         number = self._last
         replies = self._waiting[number] = asyncio.Queue()
@@ -66,11 +73,11 @@ class Connection:
             return found
 
         try:
-            wire.send(self._writer, wire.Request(number, type(call).__name__, wire.packed(call)))
+            wire.send(self._writer, wire.Request(number, type(call).__name__, body))
             await self._writer.drain()
             yield reply
         finally:
-            del self._waiting[number]
+            self._waiting.pop(number, None)
             if open_ and not self.dead:
                 wire.send(self._writer, wire.Request(number, wire.CANCEL, wire.packed(None)))
 
@@ -78,14 +85,25 @@ class Connection:
         try:
             while True:
                 reply = await wire.read_reply(self._reader)
-                if (queue := self._waiting.get(reply.number)) is not None:
+                if (queue := self._waiting.get(reply.number)) is None:
+                    continue
+                if queue.qsize() > MOST_BEHIND // 10:
+                    await asyncio.sleep(0)  # who reads has had no turn: here is much at once
+                if queue.qsize() < MOST_BEHIND:
                     queue.put_nowait(reply)
+                else:
+                    self._leave_behind(reply.number)
         except (EOFError, OSError, ValueError):
             pass
         finally:
             for queue in self._waiting.values():
                 queue.put_nowait(None)
             self._writer.close()
+
+    def _leave_behind(self, number: int) -> None:
+        """Who follows and does not read finds the end of the answers: nothing more is kept for them."""
+        self._waiting.pop(number).put_nowait(wire.Reply(number))
+        wire.send(self._writer, wire.Request(number, wire.CANCEL, wire.packed(None)))
 
     async def close(self) -> None:
         """Hang up."""
@@ -99,7 +117,7 @@ class SceneClient:
 
     ``present`` is awaited before connecting: it sees to it that a process is there, and says how many scenes were lost
     until now. Who used one that was lost is told so, once. ``seconds``: the longest wait for an answer, after which
-    ``hung`` is awaited, which ends the process.
+    ``hung`` is awaited, which ends the process, unless that answers others.
     """
 
     def __init__(
@@ -126,6 +144,8 @@ class SceneClient:
             async with connection.asked(call) as reply, asyncio.timeout(seconds or self._seconds):
                 return self._value(await reply(), answer_type(type(call)))
         except TimeoutError as error:
+            if await self._goes_on(connection):  # with others: this one is long, and taken back
+                raise StorageUnavailable("The scene did not finish this in time", timed_out=True) from error
             self._told = True
             await self._hung()
             raise StorageUnavailable("The scene did not answer in time and is started again", timed_out=True) from error
@@ -165,6 +185,7 @@ class SceneClient:
 
         A process that is about to end is there and does not listen: it takes the system a while to write a core.
         """
+        silent = 0
         for attempt in range(CONNECT_ATTEMPTS):
             lost = await self._present()
             try:
@@ -175,7 +196,18 @@ class SceneClient:
             if await made.greeted():
                 return made, lost
             await made.close()
+            silent += 1
+        if silent == CONNECT_ATTEMPTS:  # it is there and has answered nobody all the time
+            await self._hung()
         raise Busy("The scene is being started; try again in a moment")
+
+    async def _goes_on(self, connection: Connection) -> bool:
+        """Whether the scene's thread answers: it is not over what took too long that it hangs."""
+        try:
+            async with connection.asked(GetState()) as reply, asyncio.timeout(GREET_SECONDS):
+                return await reply() is not None
+        except (TimeoutError, ConnectionError):
+            return False
 
     def _ended(self) -> StorageUnavailable:
         """The process ended while somebody waited, who is told; who comes next meets another scene and need not be."""

@@ -65,7 +65,7 @@ class Allowed:
         host, port = self.check(url)
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: labels that no name has
             raise NotFound("host", host) from error
         addresses = [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
         if not addresses:
@@ -127,8 +127,8 @@ async def download(
                 onward = await _once(await allowed.target(url), into, most, dict(headers))
                 if onward is None:
                     return url
-                if urlsplit(onward).netloc != urlsplit(url).netloc:
-                    headers = ()  # credentials are for the host they were given for
+                if urlsplit(onward)[:2] != urlsplit(url)[:2]:
+                    headers = ()  # credentials are for the host they were given for, and not to be heard by others
                 url = onward
     except TimeoutError as error:
         raise StorageUnavailable("The download took too long", timed_out=True) from error

@@ -48,8 +48,11 @@ _ORPHAN_SECONDS = 60.0
 class SceneOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the process of the scene has to know, handed over as JSON in its first argument.
 
-    ``roots``: folders whose files it may be told to read and write. ``autosave``: the bundle it saves into and begins
-    with, "" for none, every ``autosave_seconds``. ``memory``: address space in bytes it may take, 0 for no limit.
+    ``roots``: folders whose files it may be told to read and write. ``samples``: names of sample data it begins with
+    when nothing was saved. ``autosave``: the bundle it saves into and begins with, "" for none, every
+    ``autosave_seconds``. ``memory``: address space in bytes it may take, 0 for no limit.
+    ``undo_memory``: bytes of data that it keeps to take changes back. ``max_waiting``: questions that wait for their
+    answers; ``max_working``: how many of them may read, make or pack files at the same time.
     ``exec_seconds``: the longest run of a script, 0 where none are run. ``home``: the keepers' folder. ``lost``: how
     many scenes were lost before because their processes ended.
     """
@@ -57,10 +60,14 @@ class SceneOptions(msgspec.Struct, frozen=True, kw_only=True):
     socket: str
     folder: str
     roots: tuple[str, ...] = ()
+    samples: tuple[str, ...] = ()
     autosave: str = ""
     autosave_seconds: float = 60.0
     max_voxels: int = 1 << 30
     memory: int = 0
+    undo_memory: int = 1 << 30
+    max_waiting: int = 256
+    max_working: int = 2
     exec_seconds: float = 0.0
     home: str = ""
     lost: int = 0
@@ -105,7 +112,8 @@ class SceneKeeper:
         """
         if find_spec("slicer_core") is None:
             raise UnsupportedFormat(
-                "The scene needs the package slicer-core: pip install 'microtome[scene]'", feature="scene"
+                "The scene needs the package slicer-core: pip install 'microtome[scene]', make scene",
+                feature="scene",
             )
         async with self._starting:
             self.hold()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -25,7 +25,7 @@ def existing(path: str, roots: Iterable[str | Path]) -> Path:
     if not inside:
         raise Forbidden(OUTSIDE)
     for found in inside:
-        if found.exists():
+        if found.is_file() or found.is_dir():  # what is neither (a pipe, a device) could be read for ever
             return found
     raise NotFound("file", Path(path).name[:200])
 
@@ -77,11 +77,8 @@ def beside(path: Path, name: str, roots: Iterable[str | Path]) -> Path:
 
 
 def remove(path: str) -> None:
-    """Remove a file that was written for one answer, and the folder that was made for it."""
-    file = Path(path)
-    file.unlink(missing_ok=True)
-    with suppress(OSError):
-        file.parent.rmdir()
+    """Remove a file that was written for one answer, with the folder that was made for it and all that is in it."""
+    shutil.rmtree(Path(path).parent, ignore_errors=True)
 
 
 def stem(name: str) -> str:

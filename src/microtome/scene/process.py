@@ -1,7 +1,8 @@
 """The process of the scene: takes questions on a socket, answers them one after the other in the thread that owns MRML.
 
 ``python -m microtome.scene.process OPTIONS`` (JSON of ``keeper.SceneOptions``). The socket appears when the scene
-stands. A handler may hand over work that needs no MRML (sampling, encoding): that is done in other threads meanwhile.
+stands. A handler may hand over work that needs no MRML (sampling, encoding; reading and packing files): that is done in
+other threads, and other questions are answered meanwhile (``answers``).
 """
 
 from __future__ import annotations
@@ -18,35 +19,41 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from microtome.errors import Busy, CorruptData, InvalidRequest, MicrotomeError, as_message
+from microtome.errors import Busy, CorruptData, InvalidRequest, LimitExceeded, MicrotomeError, as_message
 from microtome.scene import wire
-from microtome.scene.answers import Handler, Later, Many
+from microtome.scene.answers import Handler, Later, Many, Parts, parts_of
 from microtome.scene.keeper import SceneOptions
 from microtome.telemetry import logger
 
 if TYPE_CHECKING:
     from microtome.scene.mrml.application import Application
 
-MAX_WAITING = 256
-"""Questions that wait for the scene's thread; more are told to come again."""
 _KEEPER_SECONDS = 1.0
 _IDLE_SECONDS = 0.05
 
 
 class SceneServer:
-    """Answers on a socket. ``handlers`` by class of call; each runs in the one thread that owns the application."""
+    """Answers on a socket. ``handlers`` by class of call; each runs in the one thread that owns the application.
 
-    def __init__(self, handlers: dict[type, Handler]) -> None:
+    ``most_waiting``: questions that wait for an answer; more are told to come again. ``most_working``: answers in parts
+    that are worked on at once; others wait until one of them is finished and its memory is free.
+    """
+
+    def __init__(self, handlers: dict[type, Handler], *, most_waiting: int = 256, most_working: int = 2) -> None:
         self._handlers = {kind.__name__: (kind, handler) for kind, handler in handlers.items()}
         self._owner = ThreadPoolExecutor(1, thread_name_prefix="scene")
         self._others = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="render")
+        self._long = ThreadPoolExecutor(most_working, thread_name_prefix="long")
+        self._room = asyncio.Semaphore(most_working)
+        self._most_waiting = most_waiting
         self._waiting = 0
         self._application: Application | None = None
         self.stopping = asyncio.Event()
@@ -56,17 +63,62 @@ class SceneServer:
         self._application = await asyncio.get_running_loop().run_in_executor(self._owner, make)
 
     async def in_scene(self, work: Callable[[Application], Any]) -> Any:
-        """Do something in the scene's thread, then see what it has changed."""
-        application = self._application
-        assert application is not None  # noqa: S101 - started before anything is asked
+        """Do something in the scene's thread, then see what it has changed; an answer in parts is done part by part."""
+        found, parts = await asyncio.wrap_future(self._owner.submit(self._looked, partial(self._begun, work)))
+        return found if parts is None else await self._in_parts(found, parts)
 
-        def done() -> Any:
-            try:
-                return work(application)
-            finally:
-                application.look()
+    def _begun(self, work: Callable[[Application], Any]) -> tuple[Any, Parts[Any] | None]:
+        """The answer; or the first work that is done outside, and the parts that go on behind it."""
+        assert self._application is not None  # noqa: S101 - started before anything is asked
+        answer = work(self._application)
+        parts = parts_of(answer)
+        if parts is None:
+            return answer, None
+        try:
+            return next(parts), parts
+        except StopIteration as end:
+            return end.value, None
 
-        return await asyncio.get_running_loop().run_in_executor(self._owner, done)
+    def _looked(self, work: Callable[[], Any]) -> Any:
+        assert self._application is not None  # noqa: S101 - as above
+        try:
+            return work()
+        finally:
+            self._application.look()
+
+    async def _in_parts(self, work: Callable[[], Any], parts: Parts[Any]) -> Any:
+        """What comes of an answer whose first ``work`` is to be done outside.
+
+        When nobody waits for it any more, the part that is being done is still done, and none behind it.
+        """
+        loop = asyncio.get_running_loop()
+        current: Future[Any] | None = None
+        held = False
+
+        def close(_: object = None) -> None:
+            self._owner.submit(self._looked, parts.close).add_done_callback(release)
+
+        def release(_: object) -> None:
+            if held:
+                with suppress(RuntimeError):  # the end of the process, and of its loop
+                    loop.call_soon_threadsafe(self._room.release)
+
+        try:
+            held = await self._room.acquire()
+            while True:
+                current = self._long.submit(work)
+                resumed = partial(parts.send, None)
+                try:
+                    resumed = partial(parts.send, await asyncio.wrap_future(current))
+                except Exception as error:  # noqa: BLE001 - the handler's to deal with
+                    resumed = partial(parts.throw, error)
+                current = self._owner.submit(self._looked, partial(_advanced, resumed))
+                del resumed  # with what was found: it may be large
+                ended, work = await asyncio.wrap_future(current)
+                if ended:
+                    return work
+        finally:
+            close() if current is None else current.add_done_callback(close)
 
     @property
     def idle(self) -> bool:
@@ -106,6 +158,12 @@ class SceneServer:
             reply = wire.Reply(request.number, wire.packed(value))
         except MicrotomeError as error:
             reply = wire.Reply(request.number, wire.packed(None), as_message(error))
+        except MemoryError:
+            logger.warning("the scene had no memory left for %s", request.name)
+            told = LimitExceeded(
+                "The scene has no memory left for this: take something out of it", limit="scene_memory"
+            )
+            reply = wire.Reply(request.number, wire.packed(None), as_message(told))
         except Exception as error:  # noqa: BLE001 - one question must not end the scene
             logger.exception("the scene failed over %s", request.name)
             told = CorruptData(f"The scene cannot do this: {type(error).__name__}. The log of the server says more")
@@ -123,7 +181,7 @@ class SceneServer:
             call = _questions(request.body, kind)
         except msgspec.ValidationError as error:
             raise InvalidRequest(f"The scene cannot read a question: {error}", parameter="call") from error
-        if self._waiting >= MAX_WAITING:
+        if self._waiting >= self._most_waiting:
             raise Busy("Too many requests wait for the scene; try again in a moment")
         self._waiting += 1
         try:
@@ -135,6 +193,14 @@ class SceneServer:
         return value
 
 
+def _advanced(resumed: Callable[[], Callable[[], Any]]) -> tuple[bool, Any]:
+    """Whether an answer has ended, and with what; else what is to be done outside next."""
+    try:
+        return False, resumed()
+    except StopIteration as end:
+        return True, end.value
+
+
 def _questions(body: msgspec.Raw, kind: type[Any]) -> Any:
     return msgspec.msgpack.decode(body, type=kind)
 
@@ -144,8 +210,9 @@ async def serve(options: SceneOptions) -> None:
     from microtome.scene.mrml.application import Application  # VTK, and only in this process
     from microtome.scene.mrml.autosave import restore, save
     from microtome.scene.mrml.handlers import HANDLERS
+    from microtome.scene.mrml.samples import begin_with
 
-    server = SceneServer(HANDLERS)
+    server = SceneServer(HANDLERS, most_waiting=options.max_waiting, most_working=options.max_working)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stopping.set)
@@ -156,6 +223,8 @@ async def serve(options: SceneOptions) -> None:
     def begin() -> Application:
         application = Application(options, stop=stop)
         restore(application)
+        if options.samples and not application.restored:
+            begin_with(application, options.samples)
         return application
 
     await server.start(begin)

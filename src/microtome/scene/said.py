@@ -22,6 +22,8 @@ _STAMP = re.compile(
 )
 _OURS = re.compile(r"^(DEBUG|INFO|WARNING|ERROR|CRITICAL) scene: ")
 _ADDRESS = re.compile(r" ?\(?0x[0-9a-fA-F]{6,}\)?")
+_EXPECTED = "vtkSlicerColorLogic: FindDefaultColorFiles failed"
+"""Said at every start: a desktop has files of colours, a scene has none."""
 _WORD = re.compile(r"\b(error|fatal|warning)\b", re.IGNORECASE)
 
 
@@ -43,5 +45,5 @@ def pass_on(stream: IO[bytes]) -> None:
     """Log each line until the stream ends. Blocks."""
     while line := stream.readline(MOST):
         level, text = cleaned(line.decode("utf-8", "replace"))
-        if text:
+        if text and not text.startswith(_EXPECTED):
             logger.log(level, "scene: %s", text)

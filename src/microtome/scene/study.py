@@ -9,6 +9,7 @@ from pathlib import Path
 
 from microtome.errors import CorruptData, InvalidRequest, LimitExceeded, NotFound
 from microtome.scene.fetch import Allowed, download
+from microtome.scene.images import deflated
 
 MAX_INSTANCES = 100_000
 MAX_SERIES = 200
@@ -46,6 +47,7 @@ def _sorted_out(answer: Path, into: Path) -> list[Path]:
 
     counts: dict[Path, int] = {}
     for part in parts:
+        deflated.check(part)
         try:
             found = dcmread(part, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
             uid = str(found.get("SeriesInstanceUID", ""))

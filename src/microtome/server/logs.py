@@ -14,7 +14,6 @@ def set_up(*, verbose: bool) -> None:
         force=True,
     )
     logging.getLogger("microtome").setLevel(logging.DEBUG if verbose else logging.INFO)
-    logging.getLogger("uvicorn.access").setLevel(logging.INFO if verbose else logging.WARNING)
     logging.getLogger("uvicorn.error").addFilter(_is_news)
 
 

@@ -95,14 +95,14 @@ def build(settings: Settings, ready: Callable[[], None], *, shared_cache: Path |
     express: Express = app.state.express
     config = uvicorn.Config(
         app,
-        http=express_protocol(express),
+        http=express_protocol(express, app.state.request_log),
         loop="uvloop",
         lifespan="on",
-        ws="websockets-sansio" if settings.scene else "none",
+        ws="websockets-sansio" if settings.serves_scene and settings.scene_api else "none",
         ws_max_size=1 << 20,
         ws_per_message_deflate=False,
         log_config=None,
-        access_log=not settings.no_tracing and settings.verbose,
+        access_log=False,  # ours tells of express answers, too, and of no secrets
         server_header=False,
         date_header=True,
         proxy_headers=False,
@@ -155,6 +155,8 @@ def address(listening: socket.socket) -> str:
 def announce(settings: Settings, listening: socket.socket) -> None:
     """Tell where the server is; on standard output, so that scripts can read it."""
     sys.stdout.write(f"microtome serving {settings.data} at {address(listening)}\n")
+    if settings.serves_scene and settings.scene_api and settings.pages:
+        sys.stdout.write(f"the scene is at {address(listening)}scene\n")
     sys.stdout.flush()
 
 

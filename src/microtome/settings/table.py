@@ -140,6 +140,7 @@ class Settings:
                                      " iterator", ws="WS_LOCAL_MODE", group="v3")  # fmt: skip
     mapper_address: str | None = _option(None, optional_text, "Remote mapper, a URL with {slide_id}",
                                          ws="WS_MAPPER_ADDRESS", group="v3")  # fmt: skip
+    v3_api: bool = _option(ON, boolean, "Serve the API of WSI-Service below /v3, and /alive", group="v3")
     local_routes: bool = _option(ON, boolean, "Serve /v3/cases, /v3/slides and their like",
                                  ws="WS_ENABLE_LOCAL_ROUTES", group="v3")  # fmt: skip
     viewer_routes: bool = _option(ON, boolean, "Serve the viewer pages of the v3 API", ws="WS_ENABLE_VIEWER_ROUTES",
@@ -205,6 +206,19 @@ class Settings:
                                   group="dicom")  # fmt: skip
     dicom_settle: float = _option(2.0, duration, "So long a file must not have changed before it is read", unit="s",
                                   group="dicom")  # fmt: skip
+    dicom_header_size: int = _option(512 << 20, size(1 << 20, 1 << 40), "Header of a DICOM file, without pixels and"
+                                     " large values", unit="bytes", group="dicom")  # fmt: skip
+    dicom_header_elements: int = _option(10_000_000, whole(1000, 1 << 40), "Data elements in the large sequences of"
+                                         " such a header", group="dicom")  # fmt: skip
+    dicom_overlays: int = _option(200, whole(0, 10_000), "Segmentations and annotations over one slide", group="dicom")
+    dicom_overlay_annotations: int = _option(5_000_000, whole(1, 1 << 31), "Annotations of one group that are drawn",
+                                             group="dicom")  # fmt: skip
+    dicom_overlay_frames: int = _option(500_000, whole(1, 1 << 31), "Frames of a segmentation that is drawn",
+                                        group="dicom")  # fmt: skip
+    dicom_overlay_overview: int = _option(100_000, whole(1, 1 << 31), "Frames of a segmentation that is drawn as a"
+                                          " whole, for which all are decoded", group="dicom")  # fmt: skip
+    dicom_overlay_disk: int = _option(16 << 30, size(1 << 20), "Temporary indexes of annotations on the disk",
+                                      unit="bytes", group="dicom")  # fmt: skip
     dicom_slides: bool = _option(ON, boolean, "Show slides of other formats as DICOM", group="dicom")
     dicom_labels: bool = _option(ON, boolean, "Show their labels and overviews, too", group="dicom")
     dicom_attributes: str | None = _option(None, optional_text, "Table (CSV) of patients and specimens of slides: a"
@@ -226,10 +240,16 @@ class Settings:
     ohif_dir: Path | None = _option(None, optional_path, "Folder of OHIF's files (microtome ohif install)",
                                     group="dicom")  # fmt: skip
 
+    slides_api: bool = _option(ON, boolean, "Serve slides below /slides and /tiles")
+    pages: bool = _option(ON, boolean, "Serve the web pages: /, /view, /studies, /scene and others")
     docroot: Path | None = _option(None, optional_path, "Folder of your own pages, served at / where nothing of the"
                                    " server's is")  # fmt: skip
     scene: bool = _option(OFF, boolean, "Serve a Slicer scene below /slicer and /scene (needs microtome[scene])",
                           group="scene")  # fmt: skip
+    slicer_api: bool = _option(ON, boolean, "With scene: serve it below /slicer, for clients of 3D Slicer",
+                               group="scene")  # fmt: skip
+    scene_api: bool = _option(ON, boolean, "With scene: serve it below /scene/v1, which the page /scene needs",
+                              group="scene")  # fmt: skip
     scene_roots: tuple[str, ...] = _option((), items, "Folders whose files the scene may read and write (the data"
                                            " folder)", group="scene")  # fmt: skip
     scene_hosts: tuple[str, ...] = _option((), items, "Hosts that the scene may load files and studies from, as"
@@ -247,6 +267,8 @@ class Settings:
     scene_exec_seconds: float = _option(30.0, duration, "Longest run of such a script", unit="s", group="scene")
     scene_stop: bool = _option(OFF, boolean, "DELETE /slicer/system ends the whole server, not the scene alone",
                                group="scene")  # fmt: skip
+    scene_samples: tuple[str, ...] = _option((), items, "Sample data the scene begins with, unless it begins with what"
+                                             " was saved: CTChest, MRHead, Markups", group="scene")  # fmt: skip
     scene_autosave: Path | None = _option(None, optional_path, "Bundle (.mrb) that the scene is saved to when it has"
                                           " changed, and begins with", group="scene")  # fmt: skip
     scene_autosave_seconds: float = _option(60.0, duration, "How often it is saved at most", unit="s", group="scene")
@@ -254,13 +276,22 @@ class Settings:
                                    unit="s", group="scene")  # fmt: skip
     scene_memory: int = _option(0, size(0), "Address space of the scene's process; 0 for no limit", unit="bytes",
                                 group="scene")  # fmt: skip
+    scene_undo_memory: int = _option(1 << 30, size(0), "Voxels, surfaces and segments kept to take changes back; the"
+                                     " oldest go first", unit="bytes", group="scene")  # fmt: skip
     scene_max_voxels: int = _option(1 << 30, whole(1, 1 << 40), "Voxels of a volume that is loaded", group="scene")
+    scene_max_waiting: int = _option(256, whole(1, 1 << 16), "Requests that wait for the scene; others are told to come"
+                                     " again", group="scene")  # fmt: skip
+    scene_max_working: int = _option(2, whole(1, 64), "Requests that read, make or pack files at the same time; each"
+                                     " needs memory of its own", group="scene")  # fmt: skip
     scene_max_upload: int = _option(4 << 30, size(1), "File that is sent to the scene", unit="bytes", group="scene")
 
     keep_alive: float = _option(75.0, duration, "An idle connection is closed after this time", unit="s")
     shutdown_timeout: float = _option(30.0, duration, "Time for requests in flight when the server stops", unit="s")
     verbose: bool = _option(OFF, boolean, "Log more", flags=("-v",), ws="WS_DEBUG")
-    no_tracing: bool = _option(OFF, boolean, "Do not log requests")
+    request_log: bool = _option(OFF, boolean, "Log each request on standard error; so does verbose")
+    request_log_kept: int = _option(0, whole(0, 10_000), "Requests kept to be seen in the page /scene, with names in"
+                                    " their paths, over all processes; 0 for none")  # fmt: skip
+    no_tracing: bool = _option(OFF, boolean, "Do not log requests, whatever else says so")
     port_search: bool = _option(OFF, boolean, "When the port is taken, listen on the next free one")
 
     def __post_init__(self) -> None:
@@ -272,6 +303,16 @@ class Settings:
             raise InvalidRequest(f"--scene-token must have at least {_SECRET_BYTES} bytes", parameter="scene_token")
         if self.scene_exec:
             self._check_exec()
+        if self.scene_samples:
+            self._check_samples()
+
+    def _check_samples(self) -> None:
+        from microtome.scene.calls.samples import SAMPLES
+
+        for name in self.scene_samples:
+            if name not in SAMPLES:
+                raise InvalidRequest(f"--scene-samples: {name[:100]} is none of {', '.join(SAMPLES)}",
+                                     parameter="scene_samples")  # fmt: skip
 
     def _check_exec(self) -> None:
         """Whoever may run Python may do all that the server may: a token guards it, and nobody can listen to it."""
@@ -284,6 +325,16 @@ class Settings:
                 " https://...: the token could be read on the way",
                 parameter="scene_exec",
             )
+
+    @property
+    def serves_scene(self) -> bool:
+        """Whether there is a scene, and a way to it."""
+        return self.scene and (self.slicer_api or self.scene_api)
+
+    @property
+    def reads_slides(self) -> bool:
+        """Whether anything of what is served has to do with slides."""
+        return self.slides_api or self.v3_api or self.dicomweb or self.serves_scene
 
     @property
     def auth_secrets(self) -> tuple[str, ...]:

@@ -134,13 +134,17 @@ def slide_page(slide_id: str, info: SlideInfo, *, config: Mapping[str, Any]) -> 
 
 
 def catalogue_page(config: Mapping[str, Any]) -> str:
-    """The catalogue. It lists the slides itself, through ``/slides``."""
+    """The catalogue. It lists the slides itself, through ``/slides``.
+
+    Where slides are not served, ``config["elsewhere"]`` is there: (title, path) of the pages that are of use instead.
+    """
     base = _base(config, ".")
+    more = {name: config[name] for name in ("elsewhere",) if name in config}
     return _template("catalogue.html").substitute(
         base=html.escape(base),
         version=html.escape(str(config.get("version", ""))),
         preloads=_preloads(base, "catalogue.js"),
-        config=_json({"base": base, "query": str(config.get("query", ""))}),
+        config=_json({"base": base, "query": str(config.get("query", ""))} | more),
     )
 
 
@@ -178,10 +182,10 @@ def validation_page(config: Mapping[str, Any]) -> str:
 
     ``config["login"]``: ``token`` where requests need a bearer token, ``signed`` where they need signed links,
     ``none``. ``config["thumbnail"]`` is the largest side of a thumbnail and ``config["region"]`` that of a region which
-    the server allows, in px.
+    the server allows, in px. ``config["viewer"]``: whether there is a page for each slide.
     """
     base = _base(config, ".")
-    shown = {name: config[name] for name in ("login", "thumbnail", "region") if name in config}
+    shown = {name: config[name] for name in ("login", "thumbnail", "region", "viewer") if name in config}
     return _template("validation.html").substitute(
         base=html.escape(base),
         version=html.escape(str(config.get("version", ""))),
@@ -207,12 +211,15 @@ def studies_page(*, config: Mapping[str, Any]) -> str:
 
 
 def scene_page(*, config: Mapping[str, Any]) -> str:
-    """The views of the Slicer scene; the page asks ``/scene/v1`` itself. ``config["base"]`` as for all pages."""
+    """The views of the Slicer scene; the page asks ``/scene/v1`` itself. ``config["base"]`` as for all pages.
+
+    ``config["log"]``: whether the last requests are kept there.
+    """
     base = _base(config, ".")
     return _template("scene.html").substitute(
         base=html.escape(base),
         preloads=_preloads(base, "scene.js"),
-        config=_json({"base": base, "query": str(config.get("query", ""))}),
+        config=_json({"base": base, "query": str(config.get("query", "")), "log": bool(config.get("log"))}),
     )
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from microtome.dicom.build import dataset, item
 from microtome.dicom.dataset import Dataset
-from microtome.dicom.overlays.annotations import MOST_ANNOTATIONS, Group, Measurement, batches, groups_of
+from microtome.dicom.overlays.annotations import Group, Measurement, batches, groups_of
 from microtome.dicom.overlays.codes import distinct
+from microtome.dicom.overlays.limits import DEFAULT_LIMITS
 from microtome.dicom.overlays.plane import Plane, applied, between, plane_of
 from microtome.dicom.overlays.segments import segmentation_of
 from microtome.errors import CorruptData, LimitExceeded
@@ -73,7 +74,8 @@ def test_measurements_of_annotations_that_do_not_exist_are_refused() -> None:
 
 def test_a_million_announced_annotations_take_no_memory() -> None:
     header = dataset({"AnnotationGroupSequence": (item({
-        "GraphicType": "POINT", "NumberOfAnnotations": MOST_ANNOTATIONS + 1, "PointCoordinatesData": b"\0" * 8,
+        "GraphicType": "POINT", "NumberOfAnnotations": DEFAULT_LIMITS.annotations + 1,
+        "PointCoordinatesData": b"\0" * 8,
     }),)})  # fmt: skip
     with pytest.raises(LimitExceeded):
         groups_of(header)

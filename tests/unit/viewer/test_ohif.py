@@ -29,6 +29,7 @@ FILES = {
     "package/dist/sw.js": "work()",
     "package/dist/init-service-worker.js": "importScripts('https://elsewhere')",
     "package/dist/ort/model.wasm": "large",
+    "package/dist/a/../b.html": "by a way round",
     "package/src/index.js": "",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,6 +20,8 @@ from microtome.tiles.answer import key_of
 
 _JOINED = 64 << 10
 """Shorter bodies are one piece."""
+HELD = 4 << 20
+"""Bytes of an answer that are made before the first of them is sent."""
 JSON_VARY = "accept, accept-encoding, origin"
 
 
@@ -49,13 +53,18 @@ def document(
     return sent(request, made, media_type, private=private, warnings=warnings)
 
 
-def sent(request: Request, made: Document, media_type: str, *, private: bool, warnings: Iterable[str] = ()) -> Response:
-    """The answer of a text, or 304 where the client has it."""
-    headers = {
+def changing(*, private: bool) -> dict[str, str]:
+    """Headers of a text that may change."""
+    return {
         "cache-control": f"{'private' if private else 'public'}, no-cache",
         "vary": JSON_VARY,
         "x-content-type-options": "nosniff",
     }
+
+
+def sent(request: Request, made: Document, media_type: str, *, private: bool, warnings: Iterable[str] = ()) -> Response:
+    """The answer of a text, or 304 where the client has it."""
+    headers = changing(private=private)
     if made.coding:
         headers["content-encoding"] = made.coding
     headers["etag"] = made.etag
@@ -130,15 +139,35 @@ class Streamed(StreamingResponse):
 
 
 async def begun(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same pieces, the first of which is at hand: what fails at the beginning still becomes an answer."""
-    first = await anext(pieces, b"")
+    """The same pieces, of which the first ``HELD`` bytes are at hand.
+
+    What fails within them still becomes an answer: a short body is never sent in part.
+    """
+    first: list[bytes] = []
+    size = 0
+    async for piece in pieces:
+        first.append(piece)
+        size += len(piece)
+        if size >= HELD:
+            break
 
     async def whole() -> AsyncIterator[bytes]:
-        yield first
+        for piece in first:
+            yield piece
+        first.clear()
         async for piece in pieces:
             yield piece
 
     return whole()
+
+
+async def gzipped(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same pieces as one gzip member (RFC 1952)."""
+    deflate = zlib.compressobj(1, wbits=31)
+    async for piece in pieces:
+        if data := await asyncio.to_thread(deflate.compress, piece):
+            yield data
+    yield deflate.flush()
 
 
 async def streamed_parts(

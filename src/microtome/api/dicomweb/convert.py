@@ -7,13 +7,16 @@ from functools import partial
 
 from microtome.api.dicomweb.context import DicomwebContext
 from microtome.dicom import build, syntaxes, transcode
-from microtome.dicom.content import bulk_paths
+from microtome.dicom.content import Content, bulk_paths, in_threads
 from microtome.dicom.dataset import Dataset
 from microtome.dicom.encapsulated import END, item_of
 from microtome.dicom.image import PIXEL_DATA, ImageFacts
 from microtome.dicom.rows import InstanceRow
-from microtome.dicom.write import pixel_data_header, preamble, trailer
+from microtome.dicom.sequences import has_large, joined
+from microtome.dicom.write import ReadBulk, pixel_data_header, preamble, preamble_pieces, trailer
 from microtome.errors import UnsupportedFormat
+
+_PIECE = 1 << 20
 
 
 async def converted(context: DicomwebContext, row: InstanceRow, target: str) -> AsyncIterator[bytes]:
@@ -26,7 +29,9 @@ async def converted(context: DicomwebContext, row: InstanceRow, target: str) -> 
     values = {bulk: await content.bulk(row, path) for path, (_, bulk) in bulk_paths(header).items()}
     read = values.__getitem__
     if row.pixel is None:
-        yield preamble(header, target, read=read) + trailer(header, read=read)
+        async for piece in _preamble(content, row, header, target, read):
+            yield piece
+        yield trailer(header, read=read)
         return
     facts = await context.facts(row)
     source = row.transfer_syntax
@@ -48,7 +53,8 @@ async def converted(context: DicomwebContext, row: InstanceRow, target: str) -> 
         return (await context.workers.run(partial(transcode.transcode, data, facts, held, target))).data
 
     first = b"" if shared else await made(1)  # what cannot be converted is told before anything is sent
-    yield preamble(header, target, read=read)
+    async for piece in _preamble(content, row, header, target, read):
+        yield piece
     floating = facts.kind == "float"
     vr = row.pixel.vr if floating else "OW" if native and after.allocated > 8 else "OB"
     yield pixel_data_header(vr, length, row.pixel.tag if floating else PIXEL_DATA)
@@ -60,6 +66,17 @@ async def converted(context: DicomwebContext, row: InstanceRow, target: str) -> 
         frame = first if number == 1 else await made(number)
         yield frame if native else item_of(frame)
     yield (b"\0" * (length % 2) if length is not None else END) + trailer(header, read=read)
+
+
+async def _preamble(
+    content: Content, row: InstanceRow, header: Dataset, target: str, read: ReadBulk
+) -> AsyncIterator[bytes]:
+    if not has_large(header):
+        yield preamble(header, target, read=read)
+        return
+    pieces = preamble_pieces(header, target, read=read, items=await content.items(row))
+    async for piece in in_threads(joined(pieces, _PIECE)):
+        yield piece
 
 
 def _native_length(facts: ImageFacts, frames: int) -> int:

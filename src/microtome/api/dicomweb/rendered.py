@@ -21,6 +21,8 @@ from microtome.dicom import syntaxes
 from microtome.dicom.dataset import Bulk
 from microtome.dicom.render import Rendering, StoredFrame, Viewport, render
 from microtome.dicom.rows import InstanceRow
+from microtome.dicom.sequences import has_large, with_item
+from microtome.dicom.voi import PER_FRAME
 from microtome.errors import InvalidRequest, NotAcceptable, NotFound
 
 THUMBNAIL = Viewport(200, 200)
@@ -103,6 +105,8 @@ class Rendered:
         native = not syntaxes.find(row.transfer_syntax).encapsulated
         syntax = accept.EXPLICIT_LITTLE if native else row.transfer_syntax
         facts = await context.facts(row)
+        if facts.monochrome and has_large(header):
+            header = await asyncio.to_thread(with_item, header, PER_FRAME, number - 1, await content.items(row))
         frame = StoredFrame(data, header, facts, syntax, number - 1, 0, read)
         with context.workers.room(_COPIES * facts.nbytes):
             return await context.workers.run(partial(render, frame, look))

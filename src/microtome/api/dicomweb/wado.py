@@ -11,17 +11,22 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
+from microtome.api.compression import accepts_gzip
 from microtome.api.dicomweb import accept, answers, archive, xml
 from microtome.api.dicomweb.context import DicomwebContext, header_of, place
 from microtome.api.dicomweb.qido import parameters_of
 from microtome.api.disconnect import unless_gone
 from microtome.caching import Cache
-from microtome.dicom import syntaxes, transcode
-from microtome.dicom.content import Value, at_hand
+from microtome.dicom import json, syntaxes, transcode
+from microtome.dicom.content import Value, at_hand, in_threads
+from microtome.dicom.json import LARGE_SEQUENCE
 from microtome.dicom.rows import InstanceRow
-from microtome.dicom.scanner import PixelData
+from microtome.dicom.scanner import SEQUENCE_BYTES, PixelData
+from microtome.dicom.sequences import joined
+from microtome.dicom.xml import pieces as xml_pieces
 from microtome.dicom.xml import to_xml
 from microtome.errors import Busy, InvalidRequest, LimitExceeded, NotAcceptable, NotFound, UnsupportedFormat
+from microtome.tiles.answer import key_of
 
 _FRAMES = re.compile(r"[0-9]{1,10}(?:,[0-9]{1,10})*")
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -36,6 +41,9 @@ _SAMPLES = 3
 _COPIES = 4
 """Of the samples of a frame that converting it takes."""
 _BULK = b'"BulkDataURI":"'
+_PIECE = 256 << 10
+_LARGE = answers.Document(b"", "", "")
+"""Stands for a text that is too large to be kept."""
 
 
 class Wado:
@@ -58,6 +66,9 @@ class Wado:
         address, private = context.address(request), context.private or context.auth.enabled
         if offer.multipart:
             rows = await self._rows(request)
+            if any(row.header_length > SEQUENCE_BYTES for row in rows):
+                parts = self._xml_parts(rows, address)
+                return await answers.streamed_parts(accept.XML, parts, answers.changing(private=context.private))
             return xml.documents([await self._xml(row, address) for row in rows], private=context.private)
         if context.private:
             await self._rows(request)  # who may not see them finds nothing
@@ -67,23 +78,88 @@ class Wado:
 
         async def made() -> answers.Document:
             body = await self._metadata(request, address)
+            if body is None:
+                return _LARGE
             work = partial(answers.finished, body, offer.media_type, coding, level=_LEVEL)
             return await asyncio.to_thread(work) if len(body) > _THREAD_FROM else work()
 
         document = await self._documents.get_or_compute(key, made)
+        if document is _LARGE:
+            return await self._streamed_metadata(request, offer.media_type, address, key_of("\0".join(key)), private)
         return answers.sent(request, document, offer.media_type, private=private)
 
-    async def _metadata(self, request: Request, address: str) -> bytes:
-        study, series, sop = (request.path_params.get(name) for name in ("study", "series", "instance"))
-        rows = await self._rows(request)
-        headers = await self._context.index.headers(str(study), series, sop)
-        if len(rows) != len(headers):
-            raise Busy("The instances have just changed; ask again")
+    async def _metadata(self, request: Request, address: str) -> bytes | None:
+        """The whole text, None when there is a large sequence in it."""
+        rows, headers = await self._headers(request)
+        if any(LARGE_SEQUENCE in header for header in headers):
+            return None
         found: list[bytes] = []
         for row, header in zip(rows, headers, strict=True):
             base = _bulk_address(row, address)
             found.append(header.replace(_BULK, _BULK + base.encode("ascii", "replace")))
         return b"[" + b",".join(found) + b"]"
+
+    async def _headers(self, request: Request) -> tuple[list[InstanceRow], list[bytes]]:
+        study, series, sop = (request.path_params.get(name) for name in ("study", "series", "instance"))
+        rows = await self._rows(request)
+        headers = await self._context.index.headers(str(study), series, sop)
+        if len(rows) != len(headers):
+            raise Busy("The instances have just changed; ask again")
+        return rows, headers
+
+    async def _streamed_metadata(
+        self,
+        request: Request,
+        media_type: str,
+        address: str,
+        etag: str,
+        private: bool,  # noqa: FBT001
+    ) -> Response:
+        """The text while it is read from the files."""
+        control = answers.changing(private=private)
+        if known := answers.fixed(request, etag, control["cache-control"], {"vary": control["vary"]}, weak=True):
+            return known
+        rows, headers = await self._headers(request)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            before = b"["
+            for row, header in zip(rows, headers, strict=True):
+                base = _bulk_address(row, address)
+                if LARGE_SEQUENCE not in header:
+                    before += header.replace(_BULK, _BULK + base.encode("ascii", "replace")) + b","
+                    continue
+                async for piece in self._large_metadata(row, base):
+                    yield before + piece
+                    before = b""
+                before = b","
+            yield before[:-1] + b"]"
+
+        body = await answers.begun(pieces())
+        if accepts_gzip(request.headers.get("accept-encoding", "")):
+            control["content-encoding"] = "gzip"
+            body = answers.gzipped(body)
+        return answers.Streamed(body, headers={**control, "etag": f'W/"{etag}"', "content-type": media_type})
+
+    async def _large_metadata(self, row: InstanceRow, base: str) -> AsyncIterator[bytes]:
+        content = self._context.content(row)
+        header, items = await content.header(row), await content.items(row)
+        pixels = row.pixel and PixelData(row.pixel.tag, row.pixel.vr, row.pixel.offset, row.pixel.length)
+        async for piece in in_threads(joined(json.pieces(header, items, bulk_uri=base.__add__, pixels=pixels), _PIECE)):
+            yield piece
+
+    async def _xml_parts(
+        self, rows: Sequence[InstanceRow], address: str
+    ) -> AsyncIterator[tuple[str, str | None, AsyncIterator[bytes]]]:
+        for row in rows:
+            yield accept.XML, None, self._xml_pieces(row, address)
+
+    async def _xml_pieces(self, row: InstanceRow, address: str) -> AsyncIterator[bytes]:
+        content = self._context.content(row)
+        header, items = await content.header(row), await content.items(row)
+        pixels = row.pixel and PixelData(row.pixel.tag, row.pixel.vr, row.pixel.offset, row.pixel.length)
+        base = _bulk_address(row, address)
+        async for piece in in_threads(joined(xml_pieces(header, items, bulk_uri=base.__add__, pixels=pixels), _PIECE)):
+            yield piece
 
     async def _xml(self, row: InstanceRow, address: str) -> bytes:
         header = await self._context.content(row).header(row)
@@ -200,7 +276,8 @@ class Wado:
         value = await context.content(row).value(row, path)
         wanted = self._accept(request)
         offers = (accept.Offer(accept.OCTETS, multipart=True), accept.Offer(accept.OCTETS))
-        if request.headers.get("accept", "*/*").strip() in {"", "*/*"}:
+        # A range is one of the value; of parts there is none, and the field is ignored (RFC 9110 §14.2).
+        if "range" in request.headers or request.headers.get("accept", "*/*").strip() in {"", "*/*"}:
             offers = offers[::-1]
         try:
             offer = accept.choose(wanted, offers)

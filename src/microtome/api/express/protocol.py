@@ -11,12 +11,15 @@ the pinned minor version of uvicorn.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
 from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from microtome.api.express.prepared import Express
+from microtome.api.requestlog import RequestLog
 
 NEEDED = ("cycle", "flow", "headers", "parser", "pipeline", "server_state", "timeout_keep_alive", "transport")
 """Attributes of uvicorn's protocol that the express lane uses."""
@@ -224,6 +227,56 @@ class _OneWrite:
         return self._transport.is_closing()
 
 
-def express_protocol(express: Express) -> type[ExpressProtocol]:
-    """The protocol class for ``uvicorn.Config(http=...)``, with its express answers."""
-    return type("ExpressProtocol", (ExpressProtocol,), {"express": express})
+class LoggedProtocol(ExpressProtocol):
+    """The same where requests are logged. Those that leave the express lane are told of by ``LogRequests``."""
+
+    log: RequestLog
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.express = cast("Express", _Overheard(self.express, self))
+
+    def told(self, target: bytes, response: bytes, begun: float) -> None:
+        """Log an express answer."""
+        peer = self.client[0] if self.client else "-"
+        size = len(response) - response.index(b"\r\n\r\n") - 4
+        self.log.add(peer, self.headers, ("GET", target), (int(response[9:12]), size), begun)
+
+
+class _Overheard:
+    """The express answers of one connection, each of which is logged."""
+
+    __slots__ = ("_express", "_protocol")
+
+    def __init__(self, express: Express, protocol: LoggedProtocol) -> None:
+        self._express = express
+        self._protocol = protocol
+
+    @property
+    def draining(self) -> bool:
+        """See ``Express``."""
+        return self._express.draining
+
+    def answer(
+        self,
+        target: bytes,
+        origin: bytes | None,
+        if_none_match: bytes | None,
+        defaults: Sequence[tuple[bytes, bytes]],
+    ) -> bytes | None:
+        """See ``Express``."""
+        begun = time.perf_counter()
+        response = self._express.answer(target, origin, if_none_match, defaults)
+        if response is not None:
+            self._protocol.told(target, response, begun)
+        return response
+
+
+def express_protocol(express: Express, log: RequestLog | None = None) -> type[ExpressProtocol]:
+    """The protocol class for ``uvicorn.Config(http=...)``, with its express answers.
+
+    Without a log there is nothing in it that looks for one.
+    """
+    if log is None:
+        return type("ExpressProtocol", (ExpressProtocol,), {"express": express})
+    return type("LoggedProtocol", (LoggedProtocol,), {"express": express, "log": log})

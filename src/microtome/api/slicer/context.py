@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from microtome.api import conditional
 from microtome.api.forwarded import Proxies
+from microtome.api.requestlog import Kept
 from microtome.api.slicer.guard import TOKEN
 from microtome.errors import InvalidRequest, LimitExceeded
 from microtome.scene.calls.base import Nodes
@@ -37,7 +38,8 @@ class SlicerContext:
     ``files``: folder that the process of the scene reads uploads from, by names that begin with ``upload-``.
     ``hosts``: what may be downloaded from; ``private_hosts``: at private addresses, too. ``stop`` ends the server.
     ``exec_seconds``: 0 where scripts are not run. ``proxies``: those whose word on TLS counts.
-    ``sources``: of volumes besides files. ``roots``: folders whose files clients may name.
+    ``sources``: of volumes besides files. ``roots``: folders whose files clients may name. ``log``: the last requests
+    where they are kept; ``admins``: subjects of those who may see them, where there is a login.
     """
 
     scene: SceneClient
@@ -50,6 +52,8 @@ class SlicerContext:
     proxies: Proxies = field(default_factory=Proxies)
     sources: Sources | None = None
     roots: tuple[str, ...] = ()
+    log: Kept | None = None
+    admins: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

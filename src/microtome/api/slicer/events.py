@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from microtome.api.slicer.context import SlicerContext, encoded
 from microtome.errors import Busy, MicrotomeError, StorageUnavailable
@@ -32,21 +34,34 @@ class EventStreams:
         self._open = 0
 
     async def answer(self, request: Request) -> Response:
-        """A stream. Raises Busy beyond ``MOST_CLIENTS``, and what the scene raises."""
+        """What happens in the scene, as server-sent events.
+
+        `event` is `added`, `removed` or `modified`, its data the `id`, `name` and `class_name` of a node; `lost` when
+        the scene itself was, `missed` when more has happened since Last-Event-ID than is kept. Busy (503) when too many
+        follow.
+        """
         if self._open >= MOST_CLIENTS:
             raise Busy("Too many clients follow the scene; try again later", retry_after=10)
         last = _ID.fullmatch(request.headers.get("last-event-id", ""))
         call = Follow(scene=last[1], after=int(last[2])) if last else Follow()
         answers = self._context.scene.follow(call)
-        first = await anext(answers)
+        self._open += 1  # at once: others ask while this one waits
+        try:
+            first = await anext(answers)
+        except BaseException:
+            self._open -= 1
+            raise
         if request.method == "HEAD":
             await answers.aclose()
+            self._open -= 1
             return Response(media_type="text/event-stream")
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(self._lines(first, answers), media_type="text/event-stream", headers=headers)
+        return _Stream(self._lines(first, answers), self._left, media_type="text/event-stream", headers=headers)
+
+    def _left(self) -> None:
+        self._open -= 1
 
     async def _lines(self, first: Events, answers: AsyncGenerator[Events]) -> AsyncIterator[bytes]:
-        self._open += 1
         try:
             yield b"retry: 2000\n\n" + _told(first)
             while True:
@@ -63,8 +78,21 @@ class EventStreams:
                 except MicrotomeError:
                     return  # the client comes again
         finally:
-            self._open -= 1
             await answers.aclose()
+
+
+class _Stream(StreamingResponse):
+    """``left`` is called when the answer ends, whether it ever began or not."""
+
+    def __init__(self, content: AsyncIterator[bytes], left: Callable[[], None], **more: Any) -> None:
+        super().__init__(content, **more)
+        self._left = left
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._left()
 
 
 async def _or_silence(answers: AsyncGenerator[Events]) -> AsyncGenerator[Events | None]:

@@ -12,11 +12,14 @@ from microtome.api.slicer.sending import place, received, safe_name, sent_file
 from microtome.api.slicer.volumes import has_body
 from microtome.errors import InvalidRequest
 from microtome.scene import places
-from microtome.scene.calls.files import Loaded, LoadFile, SaveNode
+from microtome.scene.calls.files import Loaded, LoadFile, SaveNode, SaveScene
 from microtome.scene.fetch import Allowed, download, name_of
 
 _TAKEN = frozenset({"localfile", "url", "filetype", "filename", "applytransforms", "id", "class", "name"})
 MAX_MESSAGES = 20
+BUNDLE = ".mrb"
+SCENES = (BUNDLE, ".mrml")
+"""Endings of whole scenes."""
 
 
 async def load(context: SlicerContext, asked: Asked) -> Response:
@@ -43,7 +46,10 @@ async def load(context: SlicerContext, asked: Asked) -> Response:
 
 
 async def export(context: SlicerContext, asked: Asked) -> Response:
-    """Write the one selected node to ``localfile``; without it, send it as ``filename`` (``.stl`` is enough)."""
+    """Write the one selected node to ``localfile``; without it, send it as ``filename`` (``.stl`` is enough).
+
+    Without a selection, the whole scene as ``.mrb``, or as ``.mrml`` with its data in a new folder beside it.
+    """
     query = asked.query
     local = query.get("localfile", "") or _path_of(query.get("url", ""))
     name = query.get("filename", "")
@@ -51,6 +57,9 @@ async def export(context: SlicerContext, asked: Asked) -> Response:
         raise InvalidRequest(
             "Required `url` or `localfile` query parameter is missing in `mrml` request", parameter="localfile"
         )
+    chosen = any(query.get(each) for each in ("id", "class", "name"))
+    if not chosen and (local or name).lower().endswith(SCENES):
+        return await _export_scene(context, local, name)
     if local:
         local = str(await asyncio.to_thread(places.writable, local, context.roots))
     file = await context.scene.ask(
@@ -63,6 +72,16 @@ async def export(context: SlicerContext, asked: Asked) -> Response:
         )
     )
     return done() if local else sent_file(file)
+
+
+async def _export_scene(context: SlicerContext, local: str, name: str) -> Response:
+    if local:
+        path = await asyncio.to_thread(places.writable, local, context.roots)
+        await context.scene.ask(SaveScene(path=str(path)))
+        return done()
+    if not name.lower().endswith(BUNDLE):
+        raise InvalidRequest("A scene is sent as .mrb: its data lies beside a .mrml", parameter="filename")
+    return sent_file(await context.scene.ask(SaveScene(file_name="scene.mrb" if name == BUNDLE else safe_name(name))))
 
 
 async def _local(context: SlicerContext, asked: Asked, path: str) -> Loaded:
@@ -96,4 +115,4 @@ def _path_of(url: str) -> str:
 
 
 def _truth(text: str) -> bool:
-    return text.lower() == "true" or (text.lstrip("-").isdecimal() and int(text) != 0)
+    return text.lower() == "true" or (text.lstrip("-").isdecimal() and text.strip("-0") != "")

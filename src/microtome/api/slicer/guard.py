@@ -98,7 +98,10 @@ class Guard:
             page = None if "sec-fetch-site" in headers else headers.get("referer")
             if page is None:
                 return
-        address = urlsplit(page or headers.get("referer", ""))
+        try:
+            address = urlsplit(page or headers.get("referer", ""))
+        except ValueError:
+            address = urlsplit("")  # no page has such an address
         if address.netloc.lower() == host and headers.get("sec-fetch-site", "none") in _OURS:
             return
         if f"{address.scheme}://{address.netloc}".lower() not in self._origins:

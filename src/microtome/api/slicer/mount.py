@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI
@@ -11,32 +10,43 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from starlette.websockets import WebSocket
 
 import microtome
 from microtome.api import errors
 from microtome.api.cors import Cors
 from microtome.api.disconnect import ClientGone
+from microtome.api.docs import Docs
 from microtome.api.slicer import failures
 from microtome.api.slicer.commands import COMMANDS
-from microtome.api.slicer.context import JSON, Asked, Handler, SlicerContext, answered, asked, encoded, whole
+from microtome.api.slicer.context import JSON, Asked, Handler, SlicerContext, asked, encoded, whole
 from microtome.api.slicer.description import described
-from microtome.api.slicer.events import EventStreams
 from microtome.api.slicer.guard import Door, Guard
-from microtome.api.slicer.safe import PREFIX, TABLE, guarded, safe_routes
-from microtome.api.slicer.scripts import script
-from microtome.api.slicer.sources import load_region, load_series
-from microtome.api.slicer.stream import stream_view
+from microtome.api.slicer.own import OWN, own_routes
+from microtome.api.slicer.safe import PREFIX, TABLE, safe_routes
+from microtome.api.slicer.stream import ViewStreams
 from microtome.api.slicer.system import system
-from microtome.api.slicer.uploads import download_node, download_scene, load_upload
 from microtome.errors import InvalidRequest, MicrotomeError
 
 SLICER = "/slicer"
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def mount_slicer(app: FastAPI, context: SlicerContext, guard: Guard, cors: Cors, page: Route) -> None:
-    """Add ``/slicer`` and ``/scene``, and ``/system``, which clients of the original ask for to end it."""
+def mount_slicer(
+    app: FastAPI,
+    context: SlicerContext,
+    guard: Guard,
+    cors: Cors,
+    *,
+    compatible: bool,
+    safe: bool,
+    page: Route | None,
+    docs: Docs | None,
+) -> None:
+    """Add what there shall be of the scene. ``docs``: the pages about its routes, None for none.
+
+    ``compatible``: ``/slicer``, and ``/system``, which clients of the original ask for to end it. ``safe``:
+    ``/scene/v1``, and the ``page`` that needs it.
+    """
     whole = Route("/system", _handled(context, system), methods=["DELETE"], name="system")
 
     def behind(routes: list[BaseRoute]) -> Door:
@@ -44,73 +54,38 @@ def mount_slicer(app: FastAPI, context: SlicerContext, guard: Guard, cors: Cors,
         inner.router.redirect_slashes = False
         return Door(inner, guard, cors, failures.refused)
 
-    safe = Starlette(routes=[*safe_routes(context, TABLE), *_others(context)])
-    safe.router.redirect_slashes = False
-    app.router.routes[:0] = [
-        Mount(SLICER, behind(slicer_routes(context))),
-        Route("/system", behind([whole])),
-        Mount(PREFIX, Door(safe, guard, cors, _refused)),
-        page,
-    ]
+    found: list[BaseRoute] = []
+    if compatible:
+        found += [Mount(SLICER, behind(slicer_routes(context))), Route("/system", behind([whole]))]
+    if safe:
+        inner = Starlette(routes=[*safe_routes(context, TABLE), *_others(context, docs)])
+        inner.router.redirect_slashes = False
+        found += [Mount(PREFIX, Door(inner, guard, cors, _refused)), *([] if page is None else [page])]
+    app.router.routes[:0] = found
 
 
-def _others(context: SlicerContext) -> list[BaseRoute]:
+def _others(context: SlicerContext, docs: Docs | None) -> list[BaseRoute]:
     """What of ``/scene/v1`` is no question and answer."""
-    streams = EventStreams(context)
-    document = encoded(described(TABLE, microtome.__version__))
+    document = encoded(described(TABLE, OWN, microtome.__version__))
 
     async def openapi(request: Request) -> Response:
         """The description of the routes."""
         return whole(request, document, JSON)
 
-    async def stream(socket: WebSocket) -> None:
-        """A view as pictures over a websocket, as fast as they are taken."""
-        await stream_view(context, socket, socket.path_params["view"])
-
-    async def events(request: Request) -> Response:
-        """What happens in the scene, as server-sent events."""
-        return await guarded(lambda: streams.answer(request))
-
-    async def exec_(request: Request) -> Response:
-        """Run a script: its result and what it printed."""
-
-        async def run() -> Response:
-            found = await script(context, request)
-            return answered(request, {"result": json.loads(found.result), "output": found.output})
-
-        return await guarded(run)
-
-    async def files(request: Request) -> Response:
-        """Load the file in the body."""
-        return await guarded(lambda: load_upload(context, request))
-
-    async def region(request: Request) -> Response:
-        """Load a rectangle of a slide."""
-        return await guarded(lambda: load_region(context, request))
-
-    async def series(request: Request) -> Response:
-        """Load a series of the DICOM index."""
-        return await guarded(lambda: load_series(context, request))
-
-    async def node_file(request: Request) -> Response:
-        """A node as a file."""
-        return await guarded(lambda: download_node(context, request))
-
-    async def bundle(request: Request) -> Response:
-        """The whole scene as a bundle."""
-        return await guarded(lambda: download_scene(context))
-
     return [
-        Route("/files", files, methods=["POST"]),
-        Route("/volumes/region", region, methods=["POST"]),
-        Route("/volumes/series", series, methods=["POST"]),
-        Route("/nodes/{id}/file", node_file),
-        Route("/scene.mrb", bundle),
+        *own_routes(context),
         Route("/openapi.json", openapi),
-        Route("/events", events),
-        Route("/exec", exec_, methods=["POST"]),
-        WebSocketRoute("/views/{view}/stream", stream),
+        *([] if docs is None else [_documentation(docs)]),
+        WebSocketRoute("/views/{view}/stream", ViewStreams(context).serve),
     ]
+
+
+def _documentation(docs: Docs) -> Route:
+    async def page(_: Request) -> Response:
+        """The description for people."""
+        return docs.page(PREFIX)
+
+    return Route("/docs", page)
 
 
 async def _refused(error: MicrotomeError) -> Response:

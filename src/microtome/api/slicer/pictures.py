@@ -21,6 +21,9 @@ from microtome.scene.calls.threed import ExportThreeD, RenderThreeD, Turn
 from microtome.scene.slices.overlay import KINDS
 
 _VIEWS = {"yellow": "Yellow", "green": "Green", "sagittal": "Yellow", "coronal": "Green"}
+_MORE_VIEWS = re.compile(r"(?:red|green|yellow)\+|(?:slice|compare)[0-9]{1,2}", re.IGNORECASE)
+"""Views that other layouts have; where they are not there, the scene says so."""
+_THREE_D = re.compile(r"(?:3d-|view)?([0-9]{1,2}\+?)", re.IGNORECASE)
 _ORIENTATIONS = frozenset({"axial", "sagittal", "coronal"})
 _AXES = frozenset("rlsiap")
 _SIZE = re.compile(r"([0-9]{1,5})(?:[x,]([0-9]{1,5}))?")
@@ -29,11 +32,11 @@ _TAG = re.compile(rb'"([0-9a-f]{8,64})"')
 
 
 async def slice_picture(context: SlicerContext, asked: Asked) -> Response:
-    """A slice view as a picture, after the view was moved; views other than yellow and green are red."""
+    """A slice view as a picture, after the view was moved; a view by a name that no layout has is red."""
     query = asked.query
     orientation = query.get("orientation", "").lower()
     call = RenderSlice(
-        view=_VIEWS.get(query.get("view", "").lower(), "Red"),
+        view=_slice_view(query.get("view", "")),
         move=SliceMove(
             scroll_to=asked.number("scrollTo"),
             offset=asked.number("offset"),
@@ -51,9 +54,10 @@ async def slice_picture(context: SlicerContext, asked: Asked) -> Response:
 
 
 async def threed_picture(context: SlicerContext, asked: Asked) -> Response:
-    """The 3D view as a picture, looked at from an axis."""
+    """A 3D view (``view=2``; else the first) as a picture, looked at from an axis."""
     axis = asked.query.get("lookFromAxis", "")[:1].lower()
     call = RenderThreeD(
+        view=_threed_view(asked.query.get("view", "")),
         turn=Turn(look_from=axis if axis in _AXES else None),
         size=size_of(asked.query.get("size")),
         format=format_of(asked.query.get("format")),
@@ -66,12 +70,14 @@ async def threed_picture(context: SlicerContext, asked: Asked) -> Response:
 
 
 async def threed_graphics(context: SlicerContext, asked: Asked) -> Response:
-    """What is visible in 3D as glTF with everything inline."""
+    """What is visible in 3D as glTF with everything inline; ``widgetIndex=1`` for the second 3D view."""
     kind = asked.query.get("format", "gltf")
     if kind.lower() != "gltf":
         raise InvalidRequest(f"format {kind[:50]} not supported", parameter="format")
     box = asked.query.get("boxVisible", "false").lower() != "false"
-    return whole(asked.request, await context.scene.ask(ExportThreeD(box=box)), JSON)
+    index = int(asked.number("widgetIndex") or 0)
+    view = "3D" if index <= 0 else f"3D-{index + 1}"
+    return whole(asked.request, await context.scene.ask(ExportThreeD(view=view, box=box)), JSON)
 
 
 async def screenshot(context: SlicerContext, asked: Asked) -> Response:
@@ -82,6 +88,15 @@ async def screenshot(context: SlicerContext, asked: Asked) -> Response:
     call = Screenshot(size=size, format=format_of(asked.query.get("format")), quality=_quality(asked), overlay=overlay)
     found = await context.scene.ask(call)
     return whole(asked.request, found.data, found.media_type)
+
+
+def _slice_view(name: str) -> str:
+    return name if _MORE_VIEWS.fullmatch(name) else _VIEWS.get(name.lower(), "Red")
+
+
+def _threed_view(name: str) -> str:
+    found = _THREE_D.fullmatch(name)
+    return f"3D-{found[1]}" if found else "3D"
 
 
 def pictured(asked: Asked, found: Picture) -> Response:

@@ -28,6 +28,7 @@ from microtome.api.slicer.context import (
     body_of,
     whole,
 )
+from microtome.api.slicer.log import GetRequests, requests_of
 from microtome.api.slicer.pictures import format_of, known_of, overlay_of, size_of
 from microtome.errors import InvalidRequest, LimitExceeded, MicrotomeError
 from microtome.scene.calls import edit, events, layout, nodes, samples, slices, state, threed
@@ -40,6 +41,8 @@ _READ: Mapping[str, Callable[[str], object]] = {
     "overlay": overlay_of,
 }
 """Fields of a query that are more than one word."""
+_CREDENTIALS = frozenset({"sig", "exp"})
+"""What signed URLs have in their query besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ TABLE: tuple[Row, ...] = (
     Row("GET", "/segmentations", edit.ListSegmentations, "segmentations"),
     Row("PATCH", "/segmentations/{id}", edit.UpdateSegmentation, "segmentations"),
     Row("PATCH", "/segmentations/{id}/segments/{segment}", edit.UpdateSegment, "segmentations"),
+    Row("DELETE", "/segmentations/{id}/segments/{segment}", edit.RemoveSegment, "segmentations"),
     Row("GET", "/segmentations/{id}/statistics", edit.MeasureSegments, "segmentations"),
     Row("GET", "/transforms", edit.ListTransforms, "transforms"),
     Row("POST", "/transforms", edit.CreateTransform, "transforms"),
@@ -100,6 +104,7 @@ TABLE: tuple[Row, ...] = (
     Row("GET", "/layout", layout.GetLayout, "scene"),
     Row("PUT", "/layout", layout.SetLayout, "scene"),
     Row("GET", "/screenshot", layout.Screenshot, "scene"),
+    Row("GET", "/log", GetRequests, "server"),
 )
 
 
@@ -136,6 +141,8 @@ async def _answer(context: SlicerContext, row: Row, request: Request) -> Respons
     reads = request.method in {"GET", "HEAD"}
     given = _query(row, request) if reads else await _body(request)
     call = called(row, {**given, **request.path_params}, known=known_of(request) if reads else "")
+    if isinstance(call, GetRequests):
+        return told(request, await requests_of(context, request, call))
     return told(request, await context.scene.ask(call), row.media_type)
 
 
@@ -196,6 +203,8 @@ def _query(row: Row, request: Request) -> dict[str, object]:
     kinds = {**_kinds(row.call), **inner}
     found: dict[str, object] = {}
     for name, text in request.query_params.items():
+        if name in _CREDENTIALS:
+            continue
         if (read := _READ.get(name)) is not None:
             found[name] = read(text)
         elif "tuple" in kinds.get(name, ""):
@@ -209,7 +218,7 @@ async def _body(request: Request) -> dict[str, object]:
     data = await body_of(request, SMALL_BODY)
     try:
         return msgspec.json.decode(data or b"{}", type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest("The body is no JSON object", parameter="body") from error
 
 

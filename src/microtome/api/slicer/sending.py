@@ -9,9 +9,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 
-from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from microtome.api.slicer.context import SlicerContext
 from microtome.errors import InvalidRequest, LimitExceeded
@@ -38,13 +38,19 @@ def sent_file(file: File) -> Response:
 
 
 def _answer(file: File, headers: dict[str, str], *, download: bool) -> Response:
-    return FileResponse(
-        file.path,
-        headers=headers,
-        media_type=file.media_type,
-        filename=file.name if download else None,
-        background=BackgroundTask(remove, file.path),
+    return _OneTimeFile(
+        file.path, headers=headers, media_type=file.media_type, filename=file.name if download else None
     )
+
+
+class _OneTimeFile(FileResponse):
+    """A file that is removed however its answer ends: sent, refused (a bad Range), or with the client gone."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            remove(str(self.path))
 
 
 def safe_name(name: str) -> str:

@@ -70,7 +70,11 @@ class SeriesAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 async def load_region(context: SlicerContext, request: Request) -> Response:
-    """Load a rectangle of a slide; a pixel lies where it lies on the slide: mm to the left and to the back."""
+    """Load a rectangle of a slide as a volume.
+
+    A pixel lies where it lies on the slide: mm to the left and to the back. `x`, `y`, `width` and `height` are px of
+    the level; the rectangle may begin outside of the slide. `name`: of the volume.
+    """
     asked = await _read(request, RegionAsked)
     sources = _sources(context)
     region = await sources.region(lambda keys: visible_to(request, keys), asked)
@@ -82,7 +86,10 @@ async def load_region(context: SlicerContext, request: Request) -> Response:
 
 
 async def load_series(context: SlicerContext, request: Request) -> Response:
-    """Load a series of the DICOM index."""
+    """Load a series of the DICOM index as a volume.
+
+    `series`: its SeriesInstanceUID. `name`: of the volume, the description of the series without one.
+    """
     asked = await _read(request, SeriesAsked)
     sources = _sources(context)
     async with place(context, "series") as folder:
@@ -110,7 +117,7 @@ def _write(path: Path, image: Image) -> None:
 async def _read(request: Request, kind: type[Any]) -> Any:
     try:
         return msgspec.json.decode(await body_of(request, SMALL_BODY), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"The body is not what is expected: {error}", parameter="body") from error
 
 

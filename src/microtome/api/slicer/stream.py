@@ -1,4 +1,4 @@
-"""``/scene/v1/views/{view}/stream``: a view as a stream of pictures over a websocket.
+"""``/scene/v1/views/{view}/stream``: a view (``Red``, ``3D``, ``3D-2``) as a stream of pictures over a websocket.
 
 The client sends JSON objects: fields of a move (of ``MoveSlice`` or ``TurnCamera``), and ``size``, ``overlay``,
 ``quality``, ``format``. Every message asks for a picture; of several that wait, the last one counts, with the moves of
@@ -11,6 +11,7 @@ at most two are under way, so that a slow line gets fewer pictures and none late
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -24,11 +25,14 @@ from microtome.scene.calls.base import Call, Picture
 from microtome.scene.calls.slices import GetSlice, RenderSlice, SliceMove
 from microtome.scene.calls.threed import GetCamera, RenderThreeD, Turn
 
-THREE_D = "3d"
+_THREE_D = re.compile(r"3d(-.+)?", re.IGNORECASE)
 STILL_SECONDS = 0.15
 """So long nothing was asked for, and the picture is drawn once more, well."""
 UNDER_WAY = 2
+MOST_CLIENTS = 100
+"""Views of one process that are open at once."""
 MAX_MESSAGE = 1 << 16
+_MOST_NUMBER = 1 << 53
 _MOVING_QUALITY, _STILL_QUALITY = 60, 90
 _ADDED = frozenset({"azimuth", "elevation", "roll"})
 
@@ -43,10 +47,12 @@ class _Wanted(msgspec.Struct):
     format: str = "jpeg"
     number: int = 0
 
-    def take(self, message: Mapping[str, Any]) -> None:
-        """Add a message. Raises InvalidRequest."""
+    def take(self, message: Mapping[str, Any], kind: type[msgspec.Struct]) -> None:
+        """Add a message, whose moves are fields of ``kind``; others are passed over. Raises InvalidRequest."""
         fields = dict(message)
-        self.number = int(fields.pop("number", self.number + 1))
+        number = fields.pop("number", self.number + 1)
+        if not isinstance(number, int) or not 0 <= number <= _MOST_NUMBER:
+            raise InvalidRequest("number is a whole number", parameter="number")
         looks = {name: fields.pop(name) for name in ("size", "overlay", "quality", "format") if name in fields}
         try:
             checked = msgspec.convert({**msgspec.structs.asdict(self), **looks}, _Wanted)
@@ -55,15 +61,35 @@ class _Wanted(msgspec.Struct):
         self.size, self.overlay, self.quality, self.format = (
             checked.size, checked.overlay, checked.quality, checked.format,
         )  # fmt: skip
-        for name, value in fields.items():
+        move = {name: value for name, value in fields.items() if name in kind.__struct_fields__}
+        try:
+            msgspec.convert(move, kind)
+        except msgspec.ValidationError as error:
+            raise InvalidRequest(str(error), parameter="message") from error
+        self.number = number
+        for name, value in move.items():
             self.move[name] = _added(name, self.move.get(name), value)
 
 
-async def stream_view(context: SlicerContext, socket: WebSocket, view: str) -> None:
-    """Serve one client until it leaves."""
-    await socket.accept()
-    with suppress(WebSocketDisconnect, RuntimeError):
-        await _Stream(context, socket, view).run()
+class ViewStreams:
+    """The streams of one process."""
+
+    def __init__(self, context: SlicerContext) -> None:
+        self._context = context
+        self._open = 0
+
+    async def serve(self, socket: WebSocket) -> None:
+        """Serve one client until it leaves. Too many are told to come again (close code 1013, RFC 6455 §7.4)."""
+        await socket.accept()
+        if self._open >= MOST_CLIENTS:
+            await socket.close(1013, "Too many views are open; try again later")
+            return
+        self._open += 1
+        try:
+            with suppress(WebSocketDisconnect, RuntimeError):
+                await _Stream(self._context, socket, socket.path_params["view"]).run()
+        finally:
+            self._open -= 1
 
 
 class _Stream:
@@ -71,11 +97,13 @@ class _Stream:
         self._context = context
         self._socket = socket
         self._view = view
+        self._in_3d = _THREE_D.fullmatch(view) is not None
         self._wanted = _Wanted()
         self._asked = asyncio.Event()
         self._room = asyncio.Semaphore(UNDER_WAY)
         self._under_way = 0
         self._settled = True
+        self._move: type[Turn] | type[SliceMove] = Turn if self._in_3d else SliceMove
 
     async def run(self) -> None:
         drawing = asyncio.create_task(self._draw())
@@ -89,16 +117,19 @@ class _Stream:
 
     async def _listen(self) -> None:
         while True:
-            text = await self._socket.receive_text()
+            received = await self._socket.receive()
+            if received["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(received["code"])
+            text = received.get("text")
             try:
-                if len(text) > MAX_MESSAGE:
-                    raise InvalidRequest("The message is too long", parameter="message")
+                if text is None or len(text) > MAX_MESSAGE:
+                    raise InvalidRequest("A message is a text of 64 KiB at most", parameter="message")
                 message = msgspec.json.decode(text, type=dict[str, Any])
                 if "seen" in message:
                     self._arrived()
                     continue
-                self._wanted.take(message)
-            except (msgspec.DecodeError, TypeError, ValueError):
+                self._wanted.take(message, self._move)
+            except (msgspec.DecodeError, TypeError, ValueError, RecursionError):
                 await self._tell(InvalidRequest("A message is a JSON object", parameter="message"))
                 continue
             except MicrotomeError as error:
@@ -109,9 +140,11 @@ class _Stream:
     async def _draw(self) -> None:
         while True:
             moving = await self._next()
-            self._asked.clear()
             await self._room.acquire()
             self._under_way += 1
+            moving = moving or self._asked.is_set()
+            self._settled = not moving
+            self._asked.clear()  # what came while the line was full is in this picture, too
             number, move = self._wanted.number, self._wanted.move
             self._wanted.move = {}
             try:
@@ -151,15 +184,15 @@ class _Stream:
         image_format = "jpeg" if moving and wanted.format == "png" else wanted.format
         fields: dict[str, Any] = {"size": wanted.size, "quality": quality, "format": image_format}
         try:
-            if self._view.lower() == THREE_D:
+            if self._in_3d:
                 effort = "interactive" if moving else "full"
-                return RenderThreeD(turn=msgspec.convert(move, Turn), effort=effort, **fields)
+                return RenderThreeD(view=self._view, turn=msgspec.convert(move, Turn), effort=effort, **fields)
             return RenderSlice(view=self._view, move=msgspec.convert(move, SliceMove), overlay=wanted.overlay, **fields)
         except msgspec.ValidationError as error:
             raise InvalidRequest(str(error), parameter="message") from error
 
     def _state(self) -> Call[Any]:
-        return GetCamera() if self._view.lower() == THREE_D else GetSlice(view=self._view)
+        return GetCamera(view=self._view) if self._in_3d else GetSlice(view=self._view)
 
     async def _tell(self, error: MicrotomeError) -> None:
         await self._socket.send_text(encoded({"kind": "error", "message": error.message}).decode())
@@ -171,9 +204,9 @@ def _added(name: str, before: Any, value: Any) -> Any:
         return value
     try:
         if name in _ADDED:
-            return before + value
+            return float(before) + value
         if name == "zoom":
-            return before * value
+            return float(before) * value
         if name == "pan":
             return [before[0] + value[0], before[1] + value[1]]
     except (TypeError, IndexError) as error:

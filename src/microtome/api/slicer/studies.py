@@ -32,7 +32,7 @@ async def access_study(context: SlicerContext, asked: Asked) -> Response:
     body = await asked.body()
     try:
         study = msgspec.json.decode(body, type=Study) if body else msgspec.convert(dict(asked.query), Study)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"The body is no study: {error}", parameter="body") from error
     base = "/".join(part.strip("/") for part in (study.dicomWEBPrefix, study.dicomWEBStore) if part)
     return done(loadedNodeIDs=await _loaded(context, base, study.studyUID, study.seriesUID, study.accessToken))

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from microtome.api.slicer.context import SlicerContext, answered
+from microtome.api.slicer.context import SlicerContext, answered, whole
 from microtome.api.slicer.sending import received, safe_name, sent_file
 from microtome.errors import InvalidRequest
 from microtome.scene.calls.base import Nodes
-from microtome.scene.calls.files import FILE_TYPES, LoadFile, SaveNode, SaveScene
+from microtome.scene.calls.files import FILE_TYPES, GetSceneText, LoadFile, SaveNode, SaveScene
 
+MRML = "application/x-slicer-mrml"
 _FIELDS = {"name", "type", "node"}
 
 
-async def load_upload(context: SlicerContext, request: Request) -> Response:
-    """Load the body: ``name`` is the name of the file, whose ending says what it is unless ``type`` does.
+class Upload(msgspec.Struct, frozen=True):
+    """How a body is read."""
 
-    ``node``: the name of the node it becomes. All other parameters are properties of the reader.
+    name: Annotated[str, msgspec.Meta(description="Name of the file; its ending says how it is read", min_length=1)]
+    type: Annotated[str, msgspec.Meta(description="Type of the file where its name does not tell it",
+                                      extra_json_schema={"enum": ["", *FILE_TYPES]})] = ""  # fmt: skip
+    node: Annotated[str, msgspec.Meta(description="Name of the node that it becomes")] = ""
+
+
+class Download(msgspec.Struct, frozen=True):
+    """How a node is written."""
+
+    name: Annotated[str, msgspec.Meta(description="Name of the file, or its ending (.nrrd, .nii.gz, .stl, .mrk.json"
+                                      " ...), which says how it is written", min_length=1)]  # fmt: skip
+    apply_transforms: Annotated[bool, msgspec.Meta(description="Apply the transforms above the node")] = False
+
+
+async def load_upload(context: SlicerContext, request: Request) -> Response:
+    """Load a file.
+
+    The body is the file. Volumes (nrrd, nii, mha, a zip of DICOM files ...), segmentations, models, markups,
+    transforms, tables, colours, texts, and whole scenes (mrb).
     """
     query = request.query_params
     name, kind = query.get("name", "").strip(), query.get("type", "")
@@ -34,7 +56,10 @@ async def load_upload(context: SlicerContext, request: Request) -> Response:
 
 
 async def download_node(context: SlicerContext, request: Request) -> Response:
-    """A node as a file called ``name``; an ending alone, as ``.stl``, says how. Other parameters are the writer's."""
+    """A node as a file.
+
+    An ending alone as the name takes the name of the node.
+    """
     name = request.query_params.get("name", "")
     if not name:
         raise InvalidRequest("Name the file, or its ending: .nrrd, .nii.gz, .stl, .mrk.json ...", parameter="name")
@@ -48,6 +73,18 @@ async def download_node(context: SlicerContext, request: Request) -> Response:
     return sent_file(await context.scene.ask(call))
 
 
-async def download_scene(context: SlicerContext) -> Response:
-    """The whole scene, data included, as a bundle (.mrb) that 3D Slicer opens."""
+async def download_scene(context: SlicerContext, _: Request) -> Response:
+    """The whole scene as a bundle that 3D Slicer opens.
+
+    Data included.
+    """
     return sent_file(await context.scene.ask(SaveScene()))
+
+
+async def download_text(context: SlicerContext, request: Request) -> Response:
+    """The text of the scene (MRML).
+
+    Data is not in it: storages name the file that each node would be written to beside it (`Data/...`), and no place
+    on the server; `/nodes/{id}/file` has the data.
+    """
+    return whole(request, await context.scene.ask(GetSceneText()), MRML)

@@ -66,7 +66,11 @@ class Pages(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StreamerContext:
-    """Services and settings of the family. ``private``: pages belong to whoever asked for them."""
+    """Services and settings of the family. ``private``: pages belong to whoever asked for them.
+
+    ``parts``: which of ``openapi.SLIDES`` and ``openapi.PAGES`` are served. ``elsewhere``: (title, path) of pages of
+    other families, for whoever looks for slides where there are none.
+    """
 
     service: TileService
     catalog: Catalog
@@ -80,6 +84,8 @@ class StreamerContext:
     root_path: str = ""
     version: str = ""
     private: bool = False
+    parts: frozenset[str] = frozenset({"slides", "pages"})
+    elsewhere: tuple[tuple[str, str], ...] = ()
     overlays: Overlays | None = None
     """What was marked on slides; None where there is no index of DICOM."""
     wall: Callable[[], float] = field(default=time.time)

@@ -98,9 +98,13 @@ _ERRORS = {
 }
 
 
+SLIDES, PAGES, ALWAYS = "slides", "pages", "always"
+"""Parts of the family that are served or not, and what is served with or without them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What an operation is called, does and takes."""
+    """What an operation is called, does and takes, and which ``part`` of the family it is."""
 
     name: str
     summary: str
@@ -110,6 +114,7 @@ class Operation:
     description: str = ""
     fails: bool = True
     documented: bool = True
+    part: str = SLIDES
 
     def parameters(self) -> list[dict[str, Any]]:
         """OpenAPI parameter objects."""
@@ -143,12 +148,12 @@ class Operation:
 _JPEG = ("image/jpeg",)
 _ID = ("slide_id",)
 OPERATIONS: dict[str, Operation] = {
-    "/": Operation("catalogue", "The catalogue page", ("text/html",), fails=False),
-    "/health": Operation("health", "Whether the server answers", ("application/json",), fails=False),
+    "/": Operation("catalogue", "The catalogue page", ("text/html",), fails=False, part=PAGES),
+    "/health": Operation("health", "Whether the server answers", ("application/json",), fails=False, part=ALWAYS),
     "/static/{path:path}": Operation(
-        "static", "A file of the pages", (), path=("path",), fails=False, documented=False
+        "static", "A file of the pages", (), path=("path",), fails=False, documented=False, part=PAGES
     ),
-    "/view/{slide_id}": Operation("view", "The viewer page of a slide", ("text/html",), path=_ID),
+    "/view/{slide_id}": Operation("view", "The viewer page of a slide", ("text/html",), path=_ID, part=PAGES),
     "/tiles/{slide_id}/{level}/{x}/{filename}": Operation(
         "tile",
         "A tile of a native level",

@@ -45,10 +45,16 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def mount_streamer(app: FastAPI, context: StreamerContext, express: Express | None) -> None:
-    """Add the routes, their errors, CORS and the short ways to an application; none below ASGI without ``express``."""
+    """Add the routes, their errors, CORS and the short ways to an application; none below ASGI without ``express``.
+
+    Errors and CORS are those of every path of the application, whichever parts of the family are served.
+    """
     handlers = _Handlers(context)
     router = APIRouter(route_class=_Route)
+    parts = context.parts | {openapi.ALWAYS}
     for (path, operation), method in product(openapi.OPERATIONS.items(), ("GET", "HEAD")):
+        if operation.part not in parts:
+            continue
         router.add_api_route(
             path,
             getattr(handlers, operation.name),
@@ -66,8 +72,10 @@ def mount_streamer(app: FastAPI, context: StreamerContext, express: Express | No
     app.router.redirect_slashes = False
     app.include_router(router)
     app.add_exception_handler(HTTPException, _plain)
-    requests = TileRequests(context)
     app.add_middleware(CorsMiddleware, cors=context.cors)
+    if openapi.SLIDES not in parts:
+        return
+    requests = TileRequests(context)
     app.add_middleware(ShortWay, context=context, requests=requests)
     if express is not None:
         express.add(StreamerExpress(context, requests))
@@ -413,6 +421,8 @@ class _Handlers:
         slide_id = segment(request, "slide_id")
         grant = PUBLIC
         try:
+            if openapi.SLIDES not in self._context.parts:
+                raise NotFound("page", "", "This server shows no slides: whoever runs it has switched slides_api off")
             if self._context.auth.enabled and not self._context.public_view:
                 grant = self._context.grant(raw_path(request.scope), request.scope["query_string"], slide_id)
             record = self._context.catalog.resolve(slide_id)
@@ -436,7 +446,10 @@ class _Handlers:
                 query = self._context.auth.catalogue_query(grant)
             except Unauthenticated:
                 query = ""
-        return self._page(self._context.pages.catalogue_page(self._config(query)))
+        config: dict[str, Any] = self._config(query)
+        if openapi.SLIDES not in self._context.parts:
+            config["elsewhere"] = self._context.elsewhere
+        return self._page(self._context.pages.catalogue_page(config))
 
     async def static(self, request: Request) -> Response:
         """A file that a page loads."""

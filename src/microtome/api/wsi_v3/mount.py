@@ -33,7 +33,7 @@ def mount_wsi_v3(app: FastAPI, context: V3Context, pages: PageOptions) -> None:
         version=context.version,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json" if pages.docs else None,
+        openapi_url="/openapi.json" if pages.schema else None,
     )
 
     v3.state.context = context

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
+from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from microtome.api.raw import BadText, RawRoute, raw_path, segment
+from microtome.api.docs import Docs, add_page, page_response
+from microtome.api.raw import BadText, raw_path, segment
 from microtome.api.wsi_v3.context import TokenPolicy, V3Context
 from microtome.auth.base import Authenticator, Claim
 from microtome.errors import MicrotomeError, Unauthenticated
@@ -24,10 +24,6 @@ _VIEWER_QUERY = "-._~!$'()*+,;=:@/?%&"
 
 class Pages(Protocol):
     """The web pages; ``microtome.viewer.pages`` is one."""
-
-    def docs_page(self, path: str, title: str, *, config: Mapping[str, Any]) -> str:
-        """The documentation of the application at ``path``."""
-        ...
 
     def docs_login_page(self, path: str, *, config: Mapping[str, Any]) -> str:
         """Where a login sends people back to."""
@@ -41,19 +37,21 @@ class Pages(Protocol):
         """The policy the pages are written for."""
         ...
 
-    def docs_content_security_policy(self, frame_ancestors: str, token_url: str | None) -> str:
-        """The policy of the documentation."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class PageOptions:
-    """Which pages there are, and what stands in them. ``token_url`` and ``login_url`` are those of an OAuth 2 login."""
+    """Which pages there are, and what stands in them. ``token_url`` and ``login_url`` are those of an OAuth 2 login.
+
+    ``validation``: the page that checks every slide; ``viewer``: the way to the viewer of each. ``schema``: whether
+    programs may read what the routes are, ``docs`` for people.
+    """
 
     pages: Pages
     auth: Authenticator
+    validation: bool = True
     viewer: bool = True
-    docs: bool = True
+    schema: bool = True
+    docs: Docs | None = None
     token_url: str | None = None
     login_url: str | None = None
     frame_ancestors: str = "'self'"
@@ -67,36 +65,29 @@ class PageOptions:
 
 
 def mount_pages(app: FastAPI, v3: FastAPI, context: V3Context, options: PageOptions) -> None:
-    """Add the pages to the root application and to ``/v3``, and the login to the schema of the latter.
+    """Add the pages of the family, and the login to its schema.
 
     Call it when the other routes are in place: a path that two would answer is theirs.
     """
     found = _Pages(context, options)
-    if options.docs:
+    if options.schema:
         _describe_login(v3, context, options)
-        _add(app, "/docs", found.docs, "The documentation of the routes for people")
-        _add(v3, "/docs", found.v3_docs, "The documentation of the v3 routes for people")
+    if options.docs is not None:
+        add_page(v3, "/docs", _documented(options.docs, options), "The documentation of the v3 routes for people")
         if options.oauth:
-            _add(v3, "/docs/oauth2-redirect", found.login, "Where a login comes back to the documentation")
+            add_page(v3, "/docs/oauth2-redirect", found.login, "Where a login comes back to the documentation")
     if options.viewer:
-        _add(app, "/slides/{slide_id:path}/viewer", found.viewer, "The way to the viewer of a slide of the v3 API")
-        _add(app, "/validation_viewer", found.validation, "The page that checks every slide")
+        add_page(app, "/slides/{slide_id:path}/viewer", found.viewer, "The way to the viewer of a slide of the v3 API")
+    if options.validation:
+        add_page(app, "/validation_viewer", found.validation, "The page that checks every slide")
 
 
-def _add(app: FastAPI, path: str, endpoint: Callable[[Request], Awaitable[Response]], summary: str) -> None:
-    # Ids are read as they were sent: %2F in one is no end of a segment.
-    router = APIRouter(route_class=RawRoute if "{" in path else APIRoute)
-    for method in ("GET", "HEAD"):
-        router.add_api_route(
-            path,
-            endpoint,
-            methods=[method],
-            response_class=Response,
-            response_model=None,
-            summary=summary,
-            include_in_schema=False,
-        )
-    app.include_router(router)
+def _documented(docs: Docs, options: PageOptions) -> Callable[[Request], Awaitable[Response]]:
+    async def page(_: Request) -> Response:
+        """Swagger UI over the schema of ``/v3``."""
+        return docs.page(V3, token_url=options.token_url if options.oauth else None, login=options.oauth)
+
+    return page
 
 
 def _describe_login(v3: FastAPI, context: V3Context, options: PageOptions) -> None:
@@ -131,14 +122,6 @@ class _Pages:
         self._context = context
         self._options = options
 
-    async def docs(self, _: Request) -> Response:
-        """Swagger UI over the schema of the root."""
-        return self._docs("")
-
-    async def v3_docs(self, _: Request) -> Response:
-        """Swagger UI over the schema of ``/v3``."""
-        return self._docs(V3)
-
     async def login(self, _: Request) -> Response:
         """Hands what a login says to the page that asked for it, and closes."""
         return self._page(self._options.pages.docs_login_page(V3, config=self._config()))
@@ -150,6 +133,7 @@ class _Pages:
             query=self._credentials(request),
             thumbnail=self._context.limits.thumbnail_side,
             region=self._context.limits.region_pixels,
+            viewer=self._options.viewer,
         )
         return self._page(self._options.pages.validation_page(config))
 
@@ -173,14 +157,6 @@ class _Pages:
             location += f"?{query}"
         return Response(status_code=307, headers={"location": location, "cache-control": "no-store"})
 
-    def _docs(self, path: str) -> Response:
-        options = self._options
-        others = (("", "Server"), (V3, "WSI-Service v3"))
-        config = self._config(others=others, login=path == V3 and options.oauth)
-        page = options.pages.docs_page(path, self._context.title, config=config)
-        token_url = options.token_url if path == V3 and options.oauth else None
-        return self._page(page, options.pages.docs_content_security_policy(options.frame_ancestors, token_url))
-
     def _login(self) -> str:
         if not self._context.policy.private():
             return "none"
@@ -199,12 +175,6 @@ class _Pages:
     def _config(self, **more: object) -> dict[str, object]:
         return {"base": self._options.root_path, "version": self._options.version, **more}
 
-    def _page(self, text: str, policy: str | None = None) -> Response:
-        headers = {
-            "content-security-policy": policy
-            or self._options.pages.content_security_policy(self._options.frame_ancestors),
-            "referrer-policy": "same-origin",
-            "x-content-type-options": "nosniff",
-            "cache-control": "private, no-store" if self._context.policy.private() else "no-cache",
-        }
-        return Response(text.encode("utf-8", "replace"), headers=headers, media_type="text/html")
+    def _page(self, text: str) -> Response:
+        policy = self._options.pages.content_security_policy(self._options.frame_ancestors)
+        return page_response(text, policy, private=self._context.policy.private())

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from functools import partial
 from typing import TypeVar
 
 from microtome.dicom import syntaxes
-from microtome.dicom.content import Content, Value, at_hand, bulk_paths, value_at
+from microtome.dicom.content import Content, Value, at_hand, bulk_paths, in_threads, is_within_large, value_at
 from microtome.dicom.dataset import Dataset
 from microtome.dicom.deidentify import items
 from microtome.dicom.deidentify.codestreams import holds_words, without_words
@@ -17,7 +16,8 @@ from microtome.dicom.deidentify.profile import Action, action_of
 from microtome.dicom.deidentify.transform import Deidentifier
 from microtome.dicom.encapsulated import END, item_of
 from microtome.dicom.rows import SLIDE, InstanceRow
-from microtome.dicom.write import pixel_data_header, preamble, trailer
+from microtome.dicom.sequences import Changed, Items, joined
+from microtome.dicom.write import pixel_data_header, preamble_pieces, trailer
 from microtome.errors import (
     Conflict,
     CorruptData,
@@ -31,6 +31,7 @@ T = TypeVar("T")
 _TOGETHER = 16
 """Frames that are read at once while a whole instance is sent."""
 _MOST_PADDING = 1 << 16
+_PIECE = 1 << 20
 
 
 class DeidentifiedContent:
@@ -57,6 +58,13 @@ class DeidentifiedContent:
         header = await _neutral(row, self._content(original).header(original))
         return await asyncio.to_thread(self._deidentifier.dataset, header)
 
+    async def items(self, row: InstanceRow) -> Items:
+        """See ``content.Content``."""
+        original = await self._original(row)
+        content = self._content(original)
+        header = await _neutral(row, content.header(original))
+        return Changed(await _neutral(row, content.items(original)), self._deidentifier.item(header))
+
     async def frames(self, row: InstanceRow, numbers: Sequence[int]) -> list[bytes]:
         """See ``content.Content``."""
         original = await self._original(row)
@@ -73,12 +81,14 @@ class DeidentifiedContent:
         content = self._content(original)
         header = await self._header(row, original)
         values = {bulk: await self._value(row, original, path) for path, (_, bulk) in bulk_paths(header).items()}
-        head = await asyncio.to_thread(partial(preamble, header, row.transfer_syntax, read=values.__getitem__))
+        head = preamble_pieces(header, row.transfer_syntax, read=values.__getitem__, items=await self.items(row))
+        async for piece in in_threads(joined(head, _PIECE)):
+            yield piece
         tail = trailer(header, read=values.__getitem__)
         if row.pixel is None:
-            yield head + tail
+            yield tail
             return
-        yield head + pixel_data_header(row.pixel.vr, row.pixel.length, row.pixel.tag)
+        yield pixel_data_header(row.pixel.vr, row.pixel.length, row.pixel.tag)
         if row.pixel.length is not None:
             missing = row.pixel.length + row.pixel.length % 2
             async for piece in self._native(original, row.pixel.length):
@@ -120,7 +130,13 @@ class DeidentifiedContent:
         content = self._content(original)
         if row.pixel is not None and path == _pixels(row):
             return _quiet(row, await _neutral(row, content.value(original, _pixels(original))))
-        found = value_at(await self._header(row, original), path)
+        header = await self._header(row, original)
+        if is_within_large(header, path):
+            # What an item holds is treated as it is read; where a value lies is not to be asked for by paths.
+            items = await self.items(row)
+            found = await asyncio.to_thread(value_at, header, path, items)
+            return at_hand(found if isinstance(found, bytes) else await asyncio.to_thread(items.value, found))
+        found = value_at(header, path)
         if isinstance(found, bytes):
             return at_hand(found)
         if action_of(int(path[-8:], 16), "OB") is Action.PROFILE:

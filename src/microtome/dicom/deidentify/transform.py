@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Final, cast
 
 from microtome.dicom import build, dictionary
-from microtome.dicom.dataset import Dataset, Element
+from microtome.dicom.dataset import Dataset, Element, LargeSequence
 from microtome.dicom.deidentify import moments, wellknown
 from microtome.dicom.deidentify.icc import without_texts
 from microtome.dicom.deidentify.profile import Action, action_of
@@ -54,6 +54,11 @@ class Deidentifier:
         found = dict(self._elements(header, patient).elements)
         found.update((element.tag, element) for element in _marks()[0])
         return Dataset(dict(sorted(found.items())), header.text)
+
+    def item(self, header: Dataset) -> Callable[[Dataset], Dataset]:
+        """What is done to each item of the large sequences of a data set as it was read."""
+        patient = self._patient(*(header.string(tag) for tag in (_PATIENT_ID, _PATIENT_NAME, _STUDY)))
+        return lambda item: self._elements(item, patient)
 
     def _patient(self, number: str, name: str, study: str) -> _Patient:
         """Who it is, by what there is: patient ID, else the name, else the study."""
@@ -106,6 +111,8 @@ class Deidentifier:
                     found[name] = element
                 case Action.EMPTY:
                     found[name] = {"vr": vr}
+                case Action.ITEMS if "BulkDataURI" in element:
+                    found[name] = element  # a large sequence, whose items are treated when they are read
                 case Action.ITEMS:
                     items = [self._object(item or {}, patient) for item in element.get("Value") or ()]
                     found[name] = {"vr": vr, "Value": items} if items else {"vr": vr}
@@ -134,6 +141,8 @@ class Deidentifier:
                     found[tag] = Element(tag, vr, () if vr == "SQ" else b"")
                 case Action.ITEMS if isinstance(value, tuple):
                     found[tag] = Element(tag, vr, tuple(self._elements(item, patient) for item in value))
+                case Action.ITEMS if isinstance(value, LargeSequence):
+                    found[tag] = element
                 case Action.PROFILE:
                     found[tag] = Element(tag, vr, without_texts(value)) if isinstance(value, bytes) else element
                 case _ if isinstance(value, bytes) and vr not in _BINARY:

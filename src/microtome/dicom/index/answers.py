@@ -114,6 +114,12 @@ def packed(header: bytes, template: bytes) -> bytes:
     return writer.compress(header) + writer.flush()
 
 
+def without_large(header: Attributes) -> Attributes:
+    """A header as it is searched: large sequences, whose items are not in the index, are left out."""
+    large = [tag for tag, each in header.items() if each.get("vr") == "SQ" and "BulkDataURI" in each]
+    return {tag: each for tag, each in header.items() if tag not in large} if large else header
+
+
 def packed_template(template: bytes) -> bytes:
     """A template as it is stored."""
     return zlib.compress(template[-32768:], 6)

@@ -12,9 +12,10 @@ from typing import Any
 import orjson
 
 from microtome.dicom import encapsulated, json, part10, rows, syntaxes
+from microtome.dicom.encoding import DEFAULT_LIMITS, Readable, ScanLimits
 from microtome.dicom.index.answers import packed
 from microtome.dicom.index.base import Batch, Scanned, State, Stored
-from microtome.dicom.part10 import Part10, Readable
+from microtome.dicom.part10 import Part10
 from microtome.dicom.rows import InstanceRow, Level, PixelPlace, attributes_of
 from microtome.errors import (
     Conflict,
@@ -44,6 +45,7 @@ class Collector:
     """Gathers files into a batch: attributes of studies and series, and headers as differences from the first."""
 
     batch: Batch = field(default_factory=Batch)
+    limits: ScanLimits = DEFAULT_LIMITS
     _templates: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
 
     def add(self, stored: Stored, file: Readable, *, distant: bool = False) -> None:
@@ -68,7 +70,7 @@ class Collector:
         self.batch.files.append(Scanned(stored, state=state, reason=reason))
 
     def _add(self, stored: Stored, file: Readable, *, distant: bool) -> None:
-        header = part10.scan(file)
+        header = part10.scan(file, limits=self.limits)
         if header.meta.string(_META_CLASS) == DIRECTORY:
             self.leave(stored, State.OTHER, "A DICOMDIR, which only lists other files")
             return
@@ -161,9 +163,9 @@ class LocalFile:
         return os.pread(self._descriptor, max(min(length, self.size - offset), 0), offset)
 
 
-def read_local(root: str, files: Sequence[Stored]) -> Batch:
+def read_local(root: str, files: Sequence[Stored], *, limits: ScanLimits = DEFAULT_LIMITS) -> Batch:
     """Read files below ``root``. What has vanished or changed since it was listed is left out, to be met again."""
-    collector = Collector()
+    collector = Collector(limits=limits)
     for stored in files:
         try:
             descriptor = os.open(f"{root}{stored.key}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
@@ -211,12 +213,14 @@ class _Distant:
         return asyncio.run_coroutine_threadsafe(reading, self._loop).result().data
 
 
-async def read_distant(store: Store, files: Sequence[Stored], *, at_once: int = 16) -> Batch:
+async def read_distant(
+    store: Store, files: Sequence[Stored], *, at_once: int = 16, limits: ScanLimits = DEFAULT_LIMITS
+) -> Batch:
     """Read objects, several at a time. Those that changed or vanished since the listing are left out.
 
     Raises StorageUnavailable, unless it concerns one object for good.
     """
-    collector = Collector()
+    collector = Collector(limits=limits)
     loop, waiting = asyncio.get_running_loop(), iter(files)
     turn = asyncio.Lock()  # collecting is quick beside the round trips
 

@@ -17,7 +17,7 @@ from microtome.dicom.index.database import Database, Row
 from microtome.dicom.index.residual import fits, wanted_level
 from microtome.dicom.index.schema import NO_NUMBER
 from microtome.dicom.query import Query
-from microtome.dicom.rows import SLIDE, WHOLE_SLIDE, InstanceRow, Level, PixelPlace
+from microtome.dicom.rows import SLIDE, WHOLE_SLIDE, Attributes, InstanceRow, Level, PixelPlace
 from microtome.errors import LimitExceeded, NotFound
 
 SCAN_LIMIT = 250_000
@@ -295,9 +295,9 @@ def _completed(query: Query, rows: Sequence[Row], parents: int, headers: int) ->
     return found
 
 
-def _header(level: Level, parts: Sequence[bytes]) -> dict[str, Any]:
+def _header(level: Level, parts: Sequence[bytes]) -> Attributes:
     if level == Level.INSTANCE:
-        return orjson.loads(answers.unpacked(parts[0], parts[1]))
+        return answers.without_large(orjson.loads(answers.unpacked(parts[0], parts[1])))
     return {tag: element for part in parts for tag, element in orjson.loads(part).items()}
 
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import cast
 
+from microtome.dicom.encoding import DEFAULT_LIMITS, ScanLimits
 from microtome.dicom.index.base import Batch, Index, State, Stored
 from microtome.dicom.index.ingest import read_distant
 from microtome.dicom.index.workers import Workers
@@ -73,6 +74,7 @@ class Walk:
     settle: float = 0.0
     may_be_empty: bool = False
     tell: Callable[[Progress], None] = lambda _: None
+    limits: ScanLimits = DEFAULT_LIMITS
 
     async def run(self, prefix: str = "") -> Progress:
         """Walk once over the keys that begin with ``prefix``. Only one process at a time may do this: see
@@ -173,10 +175,10 @@ class Walk:
         try:
             root = self._root(files[0].key)
             if root is None:
-                batch = await read_distant(self.store, files)
+                batch = await read_distant(self.store, files, limits=self.limits)
             else:
                 if root not in workers:
-                    workers[root] = Workers(root, self.processes)
+                    workers[root] = Workers(root, self.processes, limits=self.limits)
                 batch = await workers[root].read(files)
             await self.index.put(batch)
         finally:

@@ -11,8 +11,10 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import get_context
 
+from microtome.dicom.encoding import DEFAULT_LIMITS, ScanLimits
 from microtome.dicom.index.base import Batch, Scanned, State, Stored
 from microtome.dicom.index.ingest import Reader, joined, read_local
 
@@ -26,17 +28,20 @@ _OBJECTS = 50_000
 class Workers:
     """``count`` processes that call ``read`` with files below ``root``; started when they are needed."""
 
-    def __init__(self, root: str, count: int, *, read: Reader = read_local) -> None:
+    def __init__(
+        self, root: str, count: int, *, read: Reader = read_local, limits: ScanLimits = DEFAULT_LIMITS
+    ) -> None:
         self._root = root
         self._count = count
-        self._read = read
+        self._quick = read is read_local
+        self._read: Reader = partial(read_local, limits=limits) if self._quick else read
         self._pool: ProcessPoolExecutor | None = None
         self._careful = asyncio.Lock()
 
     async def read(self, files: Sequence[Stored]) -> Batch:
         """What the files hold. A file over which a process died is BROKEN."""
-        if len(files) <= FEW and self._read is read_local:
-            return await asyncio.to_thread(read_local, self._root, files)
+        if len(files) <= FEW and self._quick:
+            return await asyncio.to_thread(self._read, self._root, files)
         if self._pool is None:
             self._pool = _pool(self._count)
         pool = self._pool

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from microtome.dicom.dataset import Bulk, Dataset
 from microtome.dicom.overlays.codes import CONCEPT_NAME, distinct, meaning, recommended_color
+from microtome.dicom.overlays.limits import DEFAULT_LIMITS, OverlayLimits
 from microtome.dicom.overlays.plane import Affine, applied
 from microtome.errors import CorruptData, LimitExceeded
 from microtome.formats.vector.arrays import EXTERIOR, LINE, POINTS, Ints, Shapes, begins
@@ -25,8 +26,6 @@ from microtome.formats.vector.geojson.plane import MAX_PX, to_units
 ANNOTATIONS = "1.2.840.10008.5.1.4.1.1.91.1"
 """SOP class of Microscopy Bulk Simple Annotations."""
 MOST_GROUPS = 1000
-MOST_ANNOTATIONS = 5_000_000
-"""Of a group."""
 MOST_MEASUREMENTS = 50
 
 _GROUPS = 0x006A_0002
@@ -89,7 +88,7 @@ class Group:
         return found
 
 
-def groups_of(header: Dataset) -> tuple[Group, ...]:
+def groups_of(header: Dataset, limits: OverlayLimits = DEFAULT_LIMITS) -> tuple[Group, ...]:
     """The groups that can be drawn. Raises LimitExceeded."""
     items = header.items(_GROUPS)
     if len(items) > MOST_GROUPS:
@@ -97,13 +96,13 @@ def groups_of(header: Dataset) -> tuple[Group, ...]:
     colors = distinct([recommended_color(each) for each in items])
     on_glass = header.string(_COORDINATES) == "3D"
     found = (
-        _group(each, f"{_GROUPS:08X}/{place}", color, on_glass)
+        _group(each, f"{_GROUPS:08X}/{place}", color, on_glass, limits.annotations)
         for place, (each, color) in enumerate(zip(items, colors, strict=True), 1)
     )
     return tuple(each for each in found if each is not None)
 
 
-def _group(item: Dataset, path: str, color: int, on_glass: bool) -> Group | None:  # noqa: FBT001 - one of four facts
+def _group(item: Dataset, path: str, color: int, on_glass: bool, most: int) -> Group | None:  # noqa: FBT001 - a fact
     kind = item.string(_GRAPHIC_TYPE)
     double = _DOUBLES in item
     coordinates = _DOUBLES if double else _FLOATS
@@ -111,8 +110,8 @@ def _group(item: Dataset, path: str, color: int, on_glass: bool) -> Group | None
     varying = kind not in _FIXED
     if kind not in _ROLES or coordinates not in item or (varying and _STARTS not in item) or count < 1:
         return None
-    if count > MOST_ANNOTATIONS:
-        raise LimitExceeded(f"More than {MOST_ANNOTATIONS} annotations in a group", limit="annotations", value=count)
+    if count > most:
+        raise LimitExceeded(f"More than {most} annotations in a group", limit="dicom_overlay_annotations", value=count)
     place = int(path.rpartition("/")[2])
     return Group(
         number=item.whole(_NUMBER, place),

@@ -13,16 +13,17 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from microtome.dicom.dataset import Dataset
+from microtome.dicom.dataset import Dataset, LargeSequence
 from microtome.dicom.overlays.codes import distinct, meaning, recommended_color
+from microtome.dicom.overlays.limits import DEFAULT_LIMITS, OverlayLimits
 from microtome.dicom.overlays.plane import Affine, Plane, plane_of
+from microtome.dicom.sequences import NOTHING, Items, all_items
 from microtome.errors import CorruptData, LimitExceeded
 from microtome.formats.vector.arrays import Ints
 
 SEGMENTATION, LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
 """SOP classes."""
 MOST_SEGMENTS = 65535
-MOST_FRAMES = 500_000
 
 Kind = Literal["BINARY", "FRACTIONAL", "LABELMAP"]
 
@@ -74,8 +75,8 @@ class Segmentation:
         return 24 * len(self.columns) + 500 * len(self.segments)
 
 
-def segmentation_of(header: Dataset) -> Segmentation:
-    """What the header of a segmentation of a slide says. Blocks.
+def segmentation_of(header: Dataset, items: Items = NOTHING, limits: OverlayLimits = DEFAULT_LIMITS) -> Segmentation:
+    """What the header of a segmentation of a slide says; ``items`` reads what was too large of it. Blocks.
 
     Raises CorruptData, LimitExceeded; CorruptData also for one that is not of a total pixel matrix.
     """
@@ -85,15 +86,17 @@ def segmentation_of(header: Dataset) -> Segmentation:
         raise CorruptData(f"A segmentation of the type {kind[:16]!r} is not known")
     frames = header.whole(_FRAMES, 1)
     tile = header.whole(_COLUMNS), header.whole(_ROWS)
-    if not 1 <= frames <= MOST_FRAMES:
-        raise LimitExceeded(f"A segmentation of {frames} frames: 1 to {MOST_FRAMES}", limit="frames", value=frames)
+    if not 1 <= frames <= limits.frames:
+        raise LimitExceeded(
+            f"A segmentation of {frames} frames: 1 to {limits.frames}", limit="dicom_overlay_frames", value=frames
+        )
     if min(tile) < 1 or max(tile) > 65535:
         raise CorruptData("The frames of the segmentation have no size")
     segments = _segments(header, cast("Kind", kind))
-    if header.string(_ORGANISATION) == "TILED_FULL" and not header.items(_PER_FRAME):
+    if header.string(_ORGANISATION) == "TILED_FULL" and not _has_items(header, _PER_FRAME):
         columns, rows, of_segment = _tiled_full(header, plane, tile, frames, segments, label_map=kind == "LABELMAP")
     else:
-        columns, rows, of_segment = _tiled_sparse(header, frames)
+        columns, rows, of_segment = _tiled_sparse(header, frames, items)
     if kind == "LABELMAP":
         of_segment = np.zeros(frames, np.int64)
     padding = header.whole(_PADDING, -1)
@@ -159,18 +162,26 @@ def _tiled_full(
     return column * tile[0], row * tile[1], numbers[order]
 
 
-def _tiled_sparse(header: Dataset, frames: int) -> tuple[Ints, Ints, Ints]:
-    items = header.items(_PER_FRAME)
-    if len(items) != frames:
-        raise CorruptData(f"{len(items)} of {frames} frames of the segmentation say where they are")
+def _has_items(header: Dataset, tag: int) -> bool:
+    element = header.elements.get(tag)
+    return element is not None and (isinstance(element.value, LargeSequence) or bool(header.items(tag)))
+
+
+def _tiled_sparse(header: Dataset, frames: int, items: Items) -> tuple[Ints, Ints, Ints]:
     shared = next(iter(header.items(_SHARED)), Dataset())
     common = _segment_of(shared, 0)
     found = np.zeros((frames, 3), np.int64)
-    for number, each in enumerate(items):
+    count = 0
+    for number, each in enumerate(all_items(header, _PER_FRAME, items)):
+        count = number + 1
+        if count > frames:
+            break
         positions = each.items(_POSITIONS) or shared.items(_POSITIONS)
         if not positions:
             raise CorruptData(f"Frame {number + 1} of the segmentation does not say where it is")
         found[number] = (positions[0].whole(_COLUMN) - 1, positions[0].whole(_ROW) - 1, _segment_of(each, common))
+    if count != frames:
+        raise CorruptData(f"{count} of {frames} frames of the segmentation say where they are")
     return found[:, 0], found[:, 1], found[:, 2]
 
 

@@ -23,6 +23,7 @@ from microtome.dicom.index.base import Index
 from microtome.dicom.matching import OneOf
 from microtome.dicom.overlays.annotations import ANNOTATIONS, Group, groups_of
 from microtome.dicom.overlays.drawing import Drawing, draw, layers_of, zoom_of
+from microtome.dicom.overlays.limits import DEFAULT_LIMITS, OverlayLimits
 from microtome.dicom.overlays.plane import Affine, between, inverse
 from microtome.dicom.overlays.segments import (
     LABEL_MAP,
@@ -38,23 +39,19 @@ from microtome.dicom.overlays.segments import (
 from microtome.dicom.overlays.subject import Subject, subject_of
 from microtome.dicom.query import Key, Query
 from microtome.dicom.rows import SOP_CLASS, InstanceRow, Level
+from microtome.dicom.sequences import Items
 from microtome.dicom.slides import SlideContent
 from microtome.errors import CorruptData, LimitExceeded, NotFound, UnsupportedFormat
 from microtome.model import Level as SlideLevel
 from microtome.model import SlideInfo
 
-MOST_OVERLAYS = 200
-"""Of one slide."""
 MOST_FRAMES = 400
 """Decoded for one tile; where more are met, a small picture of the whole is enlarged."""
-MOST_FRAMES_WHOLE = 100_000
 WHOLE_SIDE = 2048
 """px of that picture at its longer side, at most."""
 MOST_TILE_SIDE = 4096
 _AT_ONCE = 32
 _SUBJECTS, _KNOWN, _TILES = 64 << 20, 128 << 20, 64 << 20
-_DRAWINGS = 16 << 30
-"""Bytes on the disk."""
 _LABEL, _DESCRIPTION, _SERIES_DESCRIPTION, _DATE = 0x0070_0080, 0x0070_0081, 0x0008_103E, 0x0008_0023
 
 T = TypeVar("T")
@@ -123,14 +120,22 @@ class Tile:
 class Overlays:
     """``index`` and ``files``: what is stored; ``slides``: slides that are shown as DICOM; ``workers``: threads."""
 
-    def __init__(self, index: Index, files: Content, slides: SlideContent, workers: Workers) -> None:
+    def __init__(
+        self,
+        index: Index,
+        files: Content,
+        slides: SlideContent,
+        workers: Workers,
+        limits: OverlayLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self._limits = limits
         self._index = index
         self._files = files
         self._slides = slides
         self._workers = workers
         self._found: Cache[str, tuple[Overlay, ...]] = Cache(_SUBJECTS, weigh=_weight)
         self._drawings: Cache[str, Drawing] = Cache(
-            _DRAWINGS, weigh=lambda each: each.nbytes, on_evict=lambda _, each: each.close()
+            limits.disk, weigh=lambda each: each.nbytes, on_evict=lambda _, each: each.close()
         )
         self._wholes: Cache[str, Canvas] = Cache(_KNOWN, weigh=lambda each: each.labels.nbytes + each.strength.nbytes)
         self._tiles: Cache[str, bytes] = Cache(_TILES, weigh=len)
@@ -203,7 +208,7 @@ class Overlays:
         found: list[Overlay] = []
         for study in subject.studies:
             query = Query(
-                level=Level.INSTANCE, study=study, keys=(Key((SOP_CLASS,), "UI", kinds),), limit=MOST_OVERLAYS
+                level=Level.INSTANCE, study=study, keys=(Key((SOP_CLASS,), "UI", kinds),), limit=self._limits.overlays
             )
             for match in (await self._index.search(query)).matches:
                 row = await self._index.instance(match.study_uid, match.series_uid, match.sop_uid)
@@ -218,7 +223,7 @@ class Overlays:
             header = await self._files.header(row)
             if not subject.is_meant_by(header):
                 return None
-            return await asyncio.to_thread(_read, row, header, subject)
+            return await asyncio.to_thread(_read, row, header, subject, await self._files.items(row), self._limits)
         except (CorruptData, LimitExceeded, UnsupportedFormat, NotFound):
             return None  # what cannot be drawn does not hide the others
 
@@ -257,8 +262,11 @@ class Overlays:
         """All of a segmentation in one small picture."""
         found = overlay.segments
         assert found is not None  # noqa: S101 - the caller looked
-        if len(found.columns) > MOST_FRAMES_WHOLE:
-            raise LimitExceeded("The segmentation has too many frames for so small a scale; zoom in", limit="frames")
+        if len(found.columns) > self._limits.overview_frames:
+            raise LimitExceeded(
+                "The segmentation has too many frames for so small a scale; zoom in",
+                limit="dicom_overlay_overview", value=len(found.columns),
+            )  # fmt: skip
 
         async def made() -> Canvas:
             step = -(-max(found.plane.size) // WHOLE_SIDE)
@@ -289,16 +297,16 @@ class Overlays:
             await self._workers.run(work)
 
 
-def _read(row: InstanceRow, header: Dataset, subject: Subject) -> Overlay | None:
+def _read(row: InstanceRow, header: Dataset, subject: Subject, items: Items, limits: OverlayLimits) -> Overlay | None:
     label = header.string(_SERIES_DESCRIPTION) or header.string(_LABEL)
     description, date = header.string(_DESCRIPTION), header.string(_DATE)
     finest = subject.planes[0]
     glass = inverse(finest.to_glass) if finest.to_glass is not None else None
     if row.sop_class == ANNOTATIONS:
-        groups = groups_of(header)
+        groups = groups_of(header, limits)
         affine = between(subject.plane_for(header), finest)
         return Overlay(row, subject, label, description, date, affine, glass, groups) if groups else None
-    found = segmentation_of(header)
+    found = segmentation_of(header, items, limits)
     affine = between(found.plane, finest)
     if not is_upright(affine) or row.pixel is None or not decode.can_decode(row.transfer_syntax):
         return None

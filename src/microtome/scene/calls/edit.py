@@ -106,6 +106,13 @@ class UpdateSegment(Call[Segmentation], frozen=True, kw_only=True):
     opacity: float | None = None
 
 
+class RemoveSegment(Call[Segmentation], frozen=True, kw_only=True):
+    """Take a segment out of its segmentation."""
+
+    id: str
+    segment: str
+
+
 class SegmentStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """What is in a segment. Values are those of the volume at the segment's voxels, None without a volume."""
 

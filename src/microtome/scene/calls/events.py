@@ -48,9 +48,11 @@ class UndoState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Undo(Call[UndoState], frozen=True, kw_only=True):
-    """Take the last change back: of markups, transforms, how nodes are shown; nodes that came or went.
+    """Take the last change back: of voxels, segments, surfaces, markups, transforms, how nodes are shown; nodes that
+    came or went.
 
-    What is inside of volumes, segmentations and models is not covered. Raises InvalidRequest when there is none.
+    What data is kept for that has a limit, beyond which the oldest changes stay. Raises InvalidRequest when there is
+    none.
     """
 
 

@@ -66,10 +66,15 @@ class SaveNode(Call[File], frozen=True, kw_only=True):
     apply_transforms: bool = False
 
 
-class SaveScene(Call[File], frozen=True, kw_only=True):
-    """Write the whole scene as a bundle (.mrb), inside a root or, ``path`` None, into the scene's own folder.
+class GetSceneText(Call[bytes], frozen=True, kw_only=True):
+    """The text of the scene (MRML, XML in UTF-8): storages name files beside it that are not written, no others."""
 
-    Raises Forbidden, StorageUnavailable.
+
+class SaveScene(Call[File], frozen=True, kw_only=True):
+    """Write the whole scene, inside a root or, ``path`` None, into the scene's own folder.
+
+    A name that ends with .mrml makes a text with its data in a new folder beside it, any other a bundle (.mrb).
+    Raises Forbidden, InvalidRequest, StorageUnavailable.
     """
 
     path: str | None = None

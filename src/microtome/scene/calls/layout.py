@@ -7,11 +7,28 @@ import msgspec
 from microtome.scene.calls.base import Call, Picture
 
 
+class ViewPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """A view of a layout. ``kind``: slice, 3D, or other (tables and plots, which are not drawn).
+
+    ``place``: left, top, width and height in shares of the whole.
+    """
+
+    name: str
+    kind: str
+    label: str
+    place: tuple[float, float, float, float]
+
+
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """Which views there are: ``rows`` of names of views ("Red", "3D"), the upper row first."""
+    """Which views there are: ``rows`` of names of views ("Red", "3D", "3D-2") that begin at the same height.
+
+    ``views``: each with its place. ``layouts``: the names ``SetLayout.name`` takes.
+    """
 
     name: str
     rows: tuple[tuple[str, ...], ...]
+    views: tuple[ViewPlace, ...]
+    layouts: tuple[str, ...]
 
 
 class GetLayout(Call[Layout], frozen=True, kw_only=True):
@@ -30,4 +47,4 @@ class Screenshot(Call[Picture], frozen=True, kw_only=True):
     size: tuple[int, int] = (1280, 960)
     format: str = "png"
     quality: int = 85
-    overlay: tuple[str, ...] = ("segments", "markups", "orientation", "scale")
+    overlay: tuple[str, ...] = ("segments", "models", "markups", "orientation", "scale")

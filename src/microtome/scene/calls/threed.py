@@ -1,4 +1,7 @@
-"""Questions about the 3D view."""
+"""Questions about 3D views.
+
+``view``: ``3D`` is the first; ``3D-2`` and others are there when a layout had them.
+"""
 
 from __future__ import annotations
 
@@ -43,12 +46,13 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RenderThreeD(Call[Picture], frozen=True, kw_only=True):
-    """The 3D view as a picture, the camera moved before.
+    """A 3D view as a picture, the camera moved before.
 
     ``effort``: "interactive" draws volumes coarsely, for views that move. ``size`` in px. ``keep``: the camera stays
     where it was moved to. ``known``: when the picture is still of this version, its ``data`` comes empty.
     """
 
+    view: str = "3D"
     turn: Turn = Turn()
     size: tuple[int, int] | None = None
     format: str = "png"
@@ -61,16 +65,20 @@ class RenderThreeD(Call[Picture], frozen=True, kw_only=True):
 class GetCamera(Call[Camera], frozen=True, kw_only=True):
     """Where the camera is."""
 
+    view: str = "3D"
+
 
 class TurnCamera(Call[Camera], frozen=True, kw_only=True):
     """Move the camera for good."""
 
+    view: str = "3D"
     turn: Turn = Turn()
 
 
 class ThreeDView(msgspec.Struct, frozen=True, kw_only=True):
-    """How the 3D view looks. Colours as #rrggbb, of the lower and upper edge."""
+    """How a 3D view looks. Colours as #rrggbb, of the lower and upper edge."""
 
+    view: str
     box: bool
     axis_labels: bool
     background: tuple[str, str]
@@ -80,12 +88,15 @@ class ThreeDView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GetThreeDView(Call[ThreeDView], frozen=True, kw_only=True):
-    """How the 3D view looks."""
+    """How a 3D view looks."""
+
+    view: str = "3D"
 
 
 class SetThreeDView(Call[ThreeDView], frozen=True, kw_only=True):
-    """Change how the 3D view looks; None leaves it."""
+    """Change how a 3D view looks; None leaves it."""
 
+    view: str = "3D"
     box: bool | None = None
     axis_labels: bool | None = None
     background: tuple[str, str] | None = None
@@ -96,6 +107,7 @@ class SetThreeDView(Call[ThreeDView], frozen=True, kw_only=True):
 class ExportThreeD(Call[bytes], frozen=True, kw_only=True):
     """What is visible in 3D as glTF 2.0 with everything inline. ``box``: the box and its letters, too."""
 
+    view: str = "3D"
     box: bool = False
 
 

@@ -17,6 +17,8 @@ MOST_DEFLATED = 1032
 """No byte of deflate becomes more bytes than this (RFC 1951: 258 from 2 bits, a little more with headers)."""
 MOST_BZIPPED = 1 << 16
 MAX_TEXT = 256 << 20
+MAX_SKIP = 64 << 20
+"""Bytes before the data in a compressed stream: they are unpacked for nothing."""
 _PART = 1 << 20
 _ISAL_ERROR = cast("type[Exception]", isal_zlib.error)
 ENCODINGS = {
@@ -93,6 +95,8 @@ def _fill(stream: IO[bytes], into: memoryview) -> None:
 
 
 def _skip(stream: IO[bytes], count: int) -> None:
+    if count > MAX_SKIP:
+        raise unsupported(f"compressed data that begins behind {count} bytes")
     while count > 0:
         got = stream.read(min(count, _PART))
         if not got:

@@ -37,6 +37,7 @@ _TYPES = {
     "MET_DOUBLE": "f8",
 }
 _KEY = re.compile(rb"\s*[A-Za-z_][A-Za-z0-9_]*\s*=")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _MAX_LINES = 100_000
 
 
@@ -51,11 +52,16 @@ def read_header(path: Path) -> tuple[dict[str, str], int]:
     with path.open("rb") as file:
         for _ in range(_MAX_LINES):
             line = file.readline(1 << 20)
+            if _CONTROL.search(line.removesuffix(b"\n").removesuffix(b"\r")):
+                raise CorruptData("The header of the MetaImage holds control characters")
             key, equals, value = line.decode("latin-1").partition("=")
+            key = key.strip()
             if not equals:
                 raise CorruptData("The header of a MetaImage ends with ElementDataFile")
-            fields[key.strip()] = value.strip()
-            if key.strip() == "ElementDataFile":
+            if key in fields:
+                raise CorruptData(f"The header tells {key[:40]} twice")
+            fields[key] = value.strip()
+            if key == "ElementDataFile":
                 return fields, file.tell()
     raise CorruptData("The header of the MetaImage does not end")
 

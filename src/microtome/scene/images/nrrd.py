@@ -15,6 +15,7 @@ from microtome.errors import CorruptData
 from microtome.scene.images.data import ENCODINGS, read_values, room_for
 from microtome.scene.images.image import (
     LPS_TO_RAS,
+    MAX_DIMENSION,
     MAX_HEADER,
     Image,
     Limits,
@@ -26,6 +27,9 @@ from microtome.scene.images.image import (
 )
 
 MAGIC = b"NRRD000"
+_FIRST = re.compile(rb"NRRD000[0-9]\r?\n")
+_EXTENT = re.compile(r"Segment[0-9]+_Extent")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 MAX_FILES = 65536
 _TYPES = {
     "i1": ("signed char", "int8", "int8_t"),
@@ -90,7 +94,7 @@ class Header:
 
 def read_header(file: IO[bytes]) -> Header:
     """Everything up to the empty line. Raises CorruptData, UnsupportedFormat."""
-    if not file.readline(32).startswith(MAGIC):
+    if not _FIRST.fullmatch(file.readline(32)):
         raise CorruptData("A NRRD file begins with NRRD000 and a version")
     fields: dict[str, str] = {}
     keys: dict[str, str] = {}
@@ -107,6 +111,8 @@ def read_header(file: IO[bytes]) -> Header:
             raise CorruptData(f"A line of the header is neither a field nor a key: {line[:40]}")
         name, value = name.strip().lower(), value.strip()
         if name in {"data file", "datafile"}:
+            if files:
+                raise CorruptData(f"The header tells {name} twice")
             files = tuple(_files(value, file))
             if value.split()[:1] == ["LIST"]:
                 break
@@ -125,14 +131,20 @@ def _lines(file: IO[bytes]) -> Iterator[str]:
         left -= len(line)
         if left < 0:
             raise CorruptData("The header does not end within 16 MiB")
-        if not line.strip():
+        line = line.removesuffix(b"\n").removesuffix(b"\r")
+        if not line:
             return
-        yield line.decode("utf-8", "replace").rstrip("\r\n")
+        # Other readers, to which the file may go on, end lines there: they would see fields that nobody has looked at.
+        if _CONTROL.search(line) or not line.strip():
+            raise CorruptData("The header holds control characters, or a line of blanks alone")
+        yield line.decode("utf-8", "replace")
 
 
 def _files(value: str, file: IO[bytes]) -> Iterator[str]:
     """The names of detached files (§ "Detached headers")."""
     words = value.split()
+    if value.startswith("LIST") and words[0] != "LIST":
+        raise CorruptData("The list of files cannot be read")
     if words[:1] == ["LIST"]:
         for number, line in enumerate(_lines(file)):
             if number >= MAX_FILES:
@@ -174,7 +186,7 @@ def _header(fields: dict[str, str], keys: dict[str, str], files: tuple[str, ...]
         dtype = dtype.newbyteorder("<" if endian == "little" else ">")
     skips = [fields.get(f"{what} skip", fields.get(f"{what}skip", "0")) for what in ("line", "byte")]
     line_skip, byte_skip = (of_integers(text, "skip")[0] if text.split() else 0 for text in skips)
-    if not 0 <= line_skip <= 1 << 20 or byte_skip < -1:
+    if not 0 <= line_skip <= 1 << 20 or not -1 <= byte_skip <= 1 << 40:
         raise CorruptData(f"The header tells to skip {line_skip} lines and {byte_skip} bytes: that cannot be done")
     return Header(fields, keys, files, dtype, sizes, encoding, line_skip, byte_skip, end)
 
@@ -197,10 +209,27 @@ def check(path: Path, limits: Limits) -> None:
     with path.open("rb") as file:
         header = read_header(file)
     length = checked_sizes(header.sizes, header.dtype.itemsize, limits)
-    _matrix(header, _axes(header)[0])
+    axes = _axes(header)[0]
+    _matrix(header, axes)
+    _check_segments(header.keys, [header.sizes[axis] for axis in axes])
     files = [limits.neighbour(name) for name in header.files]
     room = sum(each.stat().st_size for each in files) if files else path.stat().st_size - header.end
     room_for(header.count * 2 - 1 if header.encoding == "text" else length, room, header.encoding)
+
+
+def _check_segments(keys: dict[str, str], sizes: Sequence[int]) -> None:
+    """Segments of a .seg.nrrd tell where they lie in the volume; memory is taken for it. Raises CorruptData."""
+    for key, text in keys.items():
+        if _EXTENT.fullmatch(key):
+            places = of_integers(text, key)
+            if len(places) != 6 or any(
+                not -1 <= place <= size for place, size in zip(places, np.repeat([*sizes, 1, 1][:3], 2), strict=True)
+            ):
+                raise CorruptData(f"A segment lies outside of the volume ({key})")
+        elif key == "Segmentation_ReferenceImageExtentOffset" and any(
+            abs(place) > MAX_DIMENSION for place in of_integers(text, key)
+        ):
+            raise CorruptData(f"The volume lies too far away ({key})")
 
 
 def _read(file: IO[bytes], header: Header, count: int) -> npt.NDArray[Any]:

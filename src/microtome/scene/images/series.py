@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microtome.errors import CorruptData, NotFound
+from microtome.scene.images import deflated
 from microtome.scene.images.frames import frames_of
 from microtome.scene.images.image import LPS_TO_RAS, Image, Limits, checked_matrix, checked_sizes, unsupported
 
@@ -113,10 +114,11 @@ def assembled(series: Series, limits: Limits, messages: list[str]) -> Image:
 
 
 def _header(path: Path) -> Any:
-    """The data set of an image without its pixels; None for what is none."""
+    """The data set of an image without its pixels; None for what is none. Raises as ``deflated.check``."""
     import pydicom
     from pydicom.errors import InvalidDicomError
 
+    deflated.check(path)
     try:
         dataset: Any = cast("Any", pydicom).dcmread(path, stop_before_pixels=True, defer_size=1 << 16)
         return dataset if "Rows" in dataset and "Columns" in dataset and "SeriesInstanceUID" in dataset else None

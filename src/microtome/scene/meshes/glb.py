@@ -21,6 +21,8 @@ _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 _TRIANGLES = 4
 MAX_DEPTH = 64
 MAX_MESHES = 100_000
+MAX_POINTS = 1 << 26
+"""Of all meshes together: a mesh may be shown at many places."""
 
 Points = npt.NDArray[np.float64]
 Faces = npt.NDArray[np.int64]
@@ -60,6 +62,9 @@ class _Document:
         if needed := self._root.get("extensionsRequired"):
             raise UnsupportedFormat(f"The glTF needs extensions: {str(needed)[:100]}", feature="glTF extension")
         self._parts: list[tuple[Points, Faces]] = []
+        self._visited: set[int] = set()
+        self._left = MAX_POINTS
+        self._buffers: dict[int, bytes] = {}
 
     def mesh(self) -> Mesh:
         nodes = self._root.get("nodes", [])
@@ -76,12 +81,19 @@ class _Document:
     def _visit(self, index: int, above: npt.NDArray[np.float64], depth: int) -> None:
         if depth > MAX_DEPTH or len(self._parts) > MAX_MESHES or index < 0:
             raise CorruptData("The nodes of the glTF are nested too deeply, or there are too many")
+        if index in self._visited:
+            raise CorruptData("The nodes of the glTF are no trees: one is named twice (§3.5.3)")
+        self._visited.add(index)
         node = self._root["nodes"][index]
         matrix = above @ _matrix(node)
         if "mesh" in node:
             for primitive in self._root["meshes"][node["mesh"]]["primitives"]:
                 if primitive.get("mode", _TRIANGLES) == _TRIANGLES:
-                    self._parts.append(self._triangles(primitive, matrix))
+                    points, faces = self._triangles(primitive, matrix)
+                    self._left -= len(points) + len(faces)
+                    if self._left < 0:
+                        raise UnsupportedFormat(f"The glTF shows more than {MAX_POINTS} points", feature="glTF")
+                    self._parts.append((points, faces))
         for child in node.get("children", []):
             self._visit(int(child), matrix, depth + 1)
 
@@ -118,10 +130,12 @@ class _Document:
         address = self._root["buffers"][index].get("uri")
         if address is None:
             return self._binary
-        head, _, text = str(address).partition(";base64,")
-        if not head.startswith("data:"):
-            raise UnsupportedFormat("Buffers of glTF in files of their own are not read", feature="glTF buffer")
-        return base64.b64decode(text, validate=True)
+        if index not in self._buffers:
+            head, _, text = str(address).partition(";base64,")
+            if not head.startswith("data:"):
+                raise UnsupportedFormat("Buffers of glTF in files of their own are not read", feature="glTF buffer")
+            self._buffers[index] = base64.b64decode(text, validate=True)
+        return self._buffers[index]
 
 
 def _chunks(data: bytes) -> tuple[bytes, bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from microtome.scene.keeper import SceneOptions
+from microtome.scene.mrml.derived import Derived
 from microtome.scene.mrml.journal import Journal
 from microtome.scene.mrml.library import slicer, vtk
 
@@ -57,10 +58,11 @@ class Application:
         self.slice_logics: dict[str, Any] = {}
         self.windows: dict[str, Any] = {}
         """The windows of 3D views by layout name, made when they are first drawn (``threed.view``)."""
+        self.derived = Derived(self.scene)
         self._observers: list[int] = []
         self._others = False
         self._set_up()
-        self.journal = Journal(self.scene)
+        self.journal = Journal(self.scene, options.undo_memory)
         self.saved_revision = self.revision  # nothing is saved before anything has happened
 
     def look(self) -> None:
@@ -96,7 +98,7 @@ class Application:
         patient_right_is_screen_left = True
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, patient_right_is_screen_left)
         for name, orientation in SLICE_VIEWS.items():
-            self._add_slice_view(name, orientation)
+            self.add_slice_view(name, orientation, label=name[0], color=_VIEW_COLORS[name])
         view = slicer.vtkMRMLViewNode()
         view.SetName("View1")
         view.SetLayoutName("1")
@@ -119,23 +121,30 @@ class Application:
         self.logic.SetModuleLogic(name, logic)
         self.logics[name] = logic
 
-    def _add_slice_view(self, name: str, orientation: str) -> None:
+    def add_slice_view(self, name: str, orientation: str, *, label: str, color: tuple[float, float, float]) -> Any:
+        """A slice view by a new name: its logic."""
         node = self.scene.CreateNodeByClass("vtkMRMLSliceNode")  # with the presets of orientation
         node.UnRegister(None)
         node.SetName(name)
         node.SetLayoutName(name)
-        node.SetLayoutLabel(name[0])
-        node.SetLayoutColor(*_VIEW_COLORS[name])
+        node.SetLayoutLabel(label)
+        node.SetLayoutColor(*color)
         node.SetSingletonTag(name)
+        node.SetMappedInLayout(1)
         self.scene.AddNode(node)
         node.SetOrientation(orientation)
         node.SetDimensions(512, 512, 1)
+        return self.add_slice_logic(node)
+
+    def add_slice_logic(self, node: Any) -> Any:
+        """A logic for a slice view that is in the scene."""
         logic = slicer.vtkMRMLSliceLogic()
         logic.SetMRMLApplicationLogic(self.logic)
         logic.SetMRMLScene(self.scene)
         self.logic.GetSliceLogics().AddItem(logic)
         logic.SetSliceNode(node)
-        self.slice_logics[name] = logic
+        self.slice_logics[node.GetLayoutName()] = logic
+        return logic
 
     def _publish(self) -> None:
         """``slicer.mrmlScene`` and ``slicer.util`` for scripts."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microtome.scene.mrml.library import numpy_support, slicer, vtk, vtk_math, vtk_transforms
-from microtome.scene.slices.geometry import Matrix
+from microtome.scene.slices.geometry import Matrix, SliceGeometry
+from microtome.scene.slices.overlay import Color
 from microtome.scene.slices.sampler import Volume
 
 
@@ -80,16 +82,51 @@ def labelmap_of(image: Any, world: Matrix) -> Volume | None:
     return Volume(array, world @ matrix_of(matrix) @ shift)
 
 
-def bent_places(node: Any, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where points of the world (n, 3) lie in a volume (voxels i, j, k) whose transforms are not linear."""
-    to_node = vtk_transforms.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, node.GetParentTransformNode(), to_node)
+def bent_places(node: Any, points: NDArray[np.float64], ijk_to_node: Matrix) -> NDArray[np.float64]:
+    """Where points of the world (n, 3) lie in voxels (i, j, k) of a node whose transforms are not linear."""
+    local = transformed(points, None, node.GetParentTransformNode())
+    return np.c_[local, np.ones(len(local))] @ np.linalg.inv(ijk_to_node)[:3].T
+
+
+def transformed(points: NDArray[np.float64], source_node: Any, target_node: Any) -> NDArray[np.float64]:
+    """Points (n, 3) from the coordinates below a transform node to those below another; None is the world."""
+    way = vtk_transforms.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(source_node, target_node, way)
     source, found = vtk.vtkPoints(), vtk.vtkPoints()
     source.SetDataTypeToDouble()
     found.SetDataTypeToDouble()
-    source.SetData(numpy_support.numpy_to_vtk(np.ascontiguousarray(points)))
-    to_node.TransformPoints(source, found)
-    matrix = vtk_math.vtkMatrix4x4()
-    node.GetRASToIJKMatrix(matrix)
-    local = points_of(found)
-    return np.c_[local, np.ones(len(local))] @ matrix_of(matrix)[:3].T
+    data = numpy_support.numpy_to_vtk(np.ascontiguousarray(points))
+    source.SetData(data)
+    way.TransformPoints(source, found)
+    return points_of(found)
+
+
+def geometry_of(node: Any, size: tuple[int, int] | None = None) -> SliceGeometry:
+    """Where a slice node lies. Of another ``size`` the field of view grows so that all of the node's is in it."""
+    across, up, _ = node.GetFieldOfView()
+    own = node.GetDimensions()[:2]
+    size = (int(own[0]), int(own[1])) if size is None else size
+    pitch = max(across / size[0], up / size[1])
+    x, y, _ = node.GetXYZOrigin()
+    return SliceGeometry(matrix_of(node.GetSliceToRAS()), (pitch * size[0], pitch * size[1]), size, (x, y))
+
+
+def nodes_of(scene: Any, class_name: str) -> Iterator[Any]:
+    """The nodes of a class, subclasses too."""
+    found = scene.GetNodesByClass(class_name)
+    found.UnRegister(None)
+    for index in range(found.GetNumberOfItems()):
+        yield found.GetItemAsObject(index)
+
+
+def color(channels: Sequence[float]) -> Color:
+    """Three channels from 0 to 1 as bytes."""
+    red, green, blue = (min(255, max(0, round(channel * 255))) for channel in channels[:3])
+    return red, green, blue
+
+
+def pixel_places(geometry: SliceGeometry) -> NDArray[np.float64]:
+    """Where the pixels of a slice are in the world: (rows x columns, 3)."""
+    columns, rows = geometry.size
+    x, y = np.meshgrid(np.arange(columns, dtype=float), np.arange(rows, dtype=float))
+    return np.c_[x.ravel(), y.ravel(), np.zeros(x.size), np.ones(x.size)] @ geometry.rows_to_ras()[:3].T

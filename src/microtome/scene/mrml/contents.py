@@ -9,7 +9,7 @@ import numpy as np
 
 from microtome.errors import InvalidRequest, UnsupportedFormat
 from microtome.scene import places
-from microtome.scene.answers import Later
+from microtome.scene.answers import Parts, outside
 from microtome.scene.calls.contents import (
     Export,
     GetGridTransform,
@@ -45,7 +45,7 @@ def list_grid_transforms(application: Application, _: ListGridTransforms) -> lis
     return named(of_class(application, GRID))
 
 
-def get_volume(application: Application, call: GetVolume) -> Later | Export:
+def get_volume(application: Application, call: GetVolume) -> Parts[Export]:
     """As NRRD."""
     node = first(application, call.pattern, volumes.SCALAR)
     encoding = writing.encoding_of(call.encoding)
@@ -68,22 +68,22 @@ def get_volume(application: Application, call: GetVolume) -> Later | Export:
                 voxels = writing.converted(image.voxels, call.type)
         writing.write(file, replace(image, voxels=voxels), encoding)
 
-    return written(application, file_name(node.GetName(), ".nrrd"), made, write)
+    return (yield from written(application, file_name(node.GetName(), ".nrrd"), made, write))
 
 
-def put_volume(application: Application, call: PutVolume) -> str:
+def put_volume(application: Application, call: PutVolume) -> Parts[str]:
     """From NRRD, or another image file."""
-    image = _image(application, call.path)
+    made = yield from outside(lambda: volumes.prepared(_image(application, call.path)))
     node = maybe_first(application, call.pattern, "vtkMRMLVolumeNode")
-    if node is None or (image.components > 1) != bool(node.IsA(volumes.VECTOR)):
-        node = volumes.add_volume(application, image, call.pattern)
+    if node is None or (made.components > 1) != bool(node.IsA(volumes.VECTOR)):
+        node = volumes.add_volume(application, made, call.pattern)
     else:
-        volumes.fill(node, image)
+        volumes.fill(node, made)
     volumes.show(application, node)
     return node.GetID()
 
 
-def get_grid_transform(application: Application, call: GetGridTransform) -> Later | Export:
+def get_grid_transform(application: Application, call: GetGridTransform) -> Parts[Export]:
     """As NRRD."""
     node = first(application, call.pattern, GRID)
     encoding = writing.encoding_of(call.encoding)
@@ -99,18 +99,24 @@ def get_grid_transform(application: Application, call: GetGridTransform) -> Late
     def write(file: Any) -> None:
         writing.write(file, Image((array * _LPS).astype(np.float32), matrix), encoding)
 
-    return written(application, file_name(node.GetName(), ".nrrd"), made, write)
+    return (yield from written(application, file_name(node.GetName(), ".nrrd"), made, write))
 
 
-def put_grid_transform(application: Application, call: PutGridTransform) -> str:
+def put_grid_transform(application: Application, call: PutGridTransform) -> Parts[str]:
     """From NRRD with three components."""
-    image = _image(application, call.path)
-    if image.components != 3:
-        raise UnsupportedFormat("A displacement has three components", feature="grid transform")
+    grid = yield from outside(lambda: _made(_image(application, call.path)))
     node = maybe_first(application, call.pattern, GRID)
     if node is None:
         node = application.scene.AddNewNodeByClass(GRID, application.scene.GenerateUniqueName(call.pattern))
         node.CreateDefaultDisplayNodes()
+    node.SetAndObserveTransformFromParent(grid)
+    return node.GetID()
+
+
+def _made(image: Image) -> Any:
+    """A transform of displacements, that nobody else sees. Raises UnsupportedFormat."""
+    if image.components != 3:
+        raise UnsupportedFormat("A displacement has three components", feature="grid transform")
     lengths = np.linalg.norm(image.ijk_to_ras[:3, :3], axis=0)
     turned = np.eye(4)
     turned[:3, :3] = image.ijk_to_ras[:3, :3] / lengths
@@ -121,11 +127,11 @@ def put_grid_transform(application: Application, call: PutGridTransform) -> str:
     grid.SetDisplacementGridData(data)
     grid.SetGridDirectionMatrix(vtk_matrix(turned))
     grid.SetInterpolationModeToCubic()
-    node.SetAndObserveTransformFromParent(grid)
-    return node.GetID()
+    return grid
 
 
 def _image(application: Application, path: str) -> Image:
+    """A file of the scene's own folder. Any thread."""
     found = places.existing(path, [application.folder])
     image = open_image(found, wanted(application, found, "", {}).limits)
     if image.frames:

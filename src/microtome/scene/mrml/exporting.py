@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from microtome.scene.answers import Later
+from microtome.scene.answers import Parts, outside
 from microtome.scene.calls.base import File
 from microtome.scene.calls.contents import Export
 from microtome.scene.mrml.application import Application
@@ -35,14 +37,30 @@ def file_name(name: str, ending: str) -> str:
 
 def written(
     application: Application, name: str, made: str, write: Callable[[IO[bytes]], None], media_type: str = NRRD
-) -> Later:
-    """Write a file outside of the scene's thread: ``write`` may touch arrays, not nodes."""
-    folder = application.folder
+) -> Parts[Export]:
+    """Write a file outside of the scene's thread: ``write`` may touch arrays, not nodes.
 
-    def work() -> Export:
-        path = Path(tempfile.mkdtemp(dir=folder)) / name
-        with path.open("wb") as file:
-            write(file)
-        return Export(made, File(str(path), name, media_type))
+    Raises what ``write`` raises.
+    """
+    with new_file(application, name) as path:
 
-    return Later(work)
+        def work() -> None:
+            with path.open("wb") as file:
+                write(file)
+
+        yield from outside(work)
+    return Export(made, File(str(path), name, media_type))
+
+
+@contextmanager
+def new_file(application: Application, name: str) -> Generator[Path]:
+    """A path in a new folder of the scene's own.
+
+    Nothing is left of a file that could not be written, or that nobody waits for any more.
+    """
+    folder = Path(tempfile.mkdtemp(dir=application.folder))
+    try:
+        yield folder / name
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

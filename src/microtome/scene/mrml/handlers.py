@@ -30,7 +30,7 @@ from microtome.scene.mrml import (
 )
 from microtome.scene.mrml.edit import markups as edit_markups
 from microtome.scene.mrml.edit import segments, transforms
-from microtome.scene.mrml.files import bundle, load, save
+from microtome.scene.mrml.files import bundle, load, save, text
 from microtome.scene.mrml.threed import rendering, view
 
 HANDLERS: dict[type, Handler] = {
@@ -64,6 +64,7 @@ HANDLERS: dict[type, Handler] = {
     edit_calls.ListSegmentations: segments.list_segmentations,
     edit_calls.UpdateSegmentation: segments.update_segmentation,
     edit_calls.UpdateSegment: segments.update_segment,
+    edit_calls.RemoveSegment: segments.remove_segment,
     edit_calls.MeasureSegments: segments.measure_segments,
     edit_calls.ListTransforms: transforms.list_transforms,
     edit_calls.GetTransform: transforms.get_transform,
@@ -81,6 +82,7 @@ HANDLERS: dict[type, Handler] = {
     slice_calls.SetDisplay: slices.set_display,
     file_calls.LoadFile: load.load_file,
     file_calls.SaveNode: save.save_node,
+    file_calls.GetSceneText: text.get_scene_text,
     file_calls.SaveScene: bundle.save_scene,
     sample_calls.LoadSample: samples.load_sample,
     content_calls.ListVolumes: contents.list_volumes,

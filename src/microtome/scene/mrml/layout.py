@@ -7,57 +7,47 @@ from typing import Any
 
 import numpy as np
 
-from microtome.errors import InvalidRequest, StorageUnavailable
+from microtome.errors import InvalidRequest, StorageUnavailable, UnsupportedFormat
 from microtome.scene.answers import Later
 from microtome.scene.calls.base import Picture
-from microtome.scene.calls.layout import GetLayout, Layout, Screenshot, SetLayout
+from microtome.scene.calls.layout import GetLayout, Layout, Screenshot, SetLayout, ViewPlace
+from microtome.scene.mrml import views
 from microtome.scene.mrml.application import Application
+from microtome.scene.mrml.arrangement import Place, descriptions, names, places
+from microtome.scene.mrml.arrays import color, geometry_of
 from microtome.scene.mrml.library import slicer
-from microtome.scene.mrml.shown import Snapshot, color, geometry_of
+from microtome.scene.mrml.shown import Snapshot
 from microtome.scene.mrml.threed.view import window_of
 from microtome.scene.slices.display import Bytes, flattened, rgba
 from microtome.scene.slices.picture import Slice, check_format, check_size, encoded, rendered
-from microtome.scene.slices.sheet import framed, joined, message
+from microtome.scene.slices.sheet import framed, laid, message
 
-THREE_D = "3D"
-_PREFIX, _SUFFIX = "SlicerLayout", "View"
-_FOUR_UP = (("Red", THREE_D), ("Green", "Yellow"))
-_ROWS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "Conventional": ((THREE_D,), ("Red", "Green", "Yellow")),
-    "ConventionalWidescreen": ((THREE_D, "Red"), ("Green", "Yellow")),
-    "FourUp": _FOUR_UP,
-    "OneUp3D": ((THREE_D,),),
-    "Tabbed3D": ((THREE_D,),),
-    "Dual3D": ((THREE_D,), ("Red", "Green", "Yellow")),
-    "OneUpRedSlice": (("Red",),),
-    "OneUpYellowSlice": (("Yellow",),),
-    "OneUpGreenSlice": (("Green",),),
-    "TabbedSlice": (("Red",),),
-    "SideBySide": (("Red", "Yellow"),),
-    "TwoOverTwo": (("Red", "Yellow"), ("Green", THREE_D)),
-    "ThreeOverThree": (("Red", "Green", "Yellow"),),
-    "ThreeByThreeSlice": (("Red", "Green", "Yellow"),),
-}
-"""Views by layout. Layouts of tables, plots and comparison show the four views there are."""
 _GAP = 2
-_LABEL_OF_3D = (128, 128, 128)
-
-
-def names() -> dict[str, int]:
-    """The layouts of vtkMRMLLayoutNode by name, without prefix and suffix."""
-    found: dict[str, int] = {}
-    for attribute in dir(slicer.vtkMRMLLayoutNode):
-        value = getattr(slicer.vtkMRMLLayoutNode, attribute)
-        if attribute.startswith(_PREFIX) and isinstance(value, int):
-            found[attribute.removeprefix(_PREFIX).removesuffix(_SUFFIX)] = value
-    return found
+_LABEL_OF_3D = (208, 212, 220)
+_DEFAULT = "FourUp"
 
 
 def get_layout(application: Application, _: GetLayout) -> Layout:
     """The layout of the scene."""
-    number = _node(application).GetViewArrangement()
-    name = next((name for name, each in names().items() if each == number and name in _ROWS), "FourUp")
-    return Layout(name=name, rows=_ROWS.get(name, _FOUR_UP))
+    name, found = _arranged(application)
+    tops = sorted({round(place.top, 6) for place in found})
+    return Layout(
+        name=name,
+        rows=tuple(
+            tuple(views.public_name(place) for place in found if round(place.top, 6) == top and place.name)
+            for top in tops
+        ),
+        views=tuple(
+            ViewPlace(
+                name=views.public_name(place),
+                kind=place.kind,
+                label=place.properties.get("viewlabel", place.name),
+                place=(place.left, place.top, place.width, place.height),
+            )
+            for place in found
+        ),
+        layouts=tuple(sorted(name for name, number in names().items() if number in descriptions())),
+    )
 
 
 def set_layout(application: Application, call: SetLayout) -> Layout:
@@ -65,9 +55,17 @@ def set_layout(application: Application, call: SetLayout) -> Layout:
     wanted = next((number for name, number in names().items() if name.lower() == call.name.lower()), None)
     if wanted is None:
         raise InvalidRequest(f"Unknown layout name: {call.name[:100].lower()}", parameter="viewersLayout")
+    if wanted not in descriptions():
+        raise InvalidRequest(
+            f"The layout {call.name[:100]} has no views that can be drawn here; see GET /scene/v1/layout for those"
+            " that have",
+            parameter="viewersLayout",
+        )
     node = _node(application)
     _know(node, wanted)
     node.SetViewArrangement(wanted)
+    _, found = _arranged(application)
+    views.show_only(application, found)
     return get_layout(application, GetLayout())
 
 
@@ -75,40 +73,74 @@ def screenshot(application: Application, call: Screenshot) -> Later:
     """All views: 3D is drawn here, slices and the rest outside of this thread."""
     size = check_size(*call.size)
     check_format(call.format)
-    rows = get_layout(application, GetLayout()).rows
-    height = max(1, (size[1] - _GAP * (len(rows) - 1)) // len(rows))
-    parts: list[list[Callable[[], Bytes]]] = []
-    for row in rows:
-        width = max(1, (size[0] - _GAP * (len(row) - 1)) // len(row))
-        parts.append([_part(application, name, (width, height), call.overlay) for name in row])
+    parts: list[tuple[Callable[[], Bytes], tuple[int, int]]] = []
+    for place in _arranged(application)[1]:
+        left, width = _inset(place.left, place.width, size[0])
+        top, height = _inset(place.top, place.height, size[1])
+        parts.append((_part(application, place, (width, height), call.overlay), (left, top)))
 
     def work() -> Picture:
-        picture = joined([[part() for part in row] for row in parts], size, _GAP)
+        picture = laid([(part(), corner) for part, corner in parts], size)
         data, media_type = encoded(picture, call.format, call.quality)
         return Picture(data, media_type, *size)
 
     return Later(work)
 
 
-def _part(application: Application, name: str, size: tuple[int, int], overlay: tuple[str, ...]) -> Callable[[], Bytes]:
-    """What draws one view."""
-    if name != THREE_D:
-        node = application.slice_logics[name].GetSliceNode()
-        of = Snapshot(application, name).take(geometry_of(node, size), overlay)
-        return lambda: _slice(of, name, color(node.GetLayoutColor()))
+def _arranged(application: Application) -> tuple[str, list[Place]]:
+    """Name and views of the layout there is; the views are made where they are missing.
+
+    A layout of a file may come with a description of its own; where it has none that can be read, it is the default.
+    """
+    node = _node(application)
+    number = int(node.GetViewArrangement())
+    own = node.GetLayoutDescription(number) if node.IsLayoutDescription(number) else ""
+    text = descriptions().get(number) or (own if own and "<view" in own else "")
+    known = {each: name for name, each in reversed(names().items())}
+    name = known.get(number, "Custom") if text else _DEFAULT
     try:
-        pixels = window_of(application).pixels(size)
+        found = places(text) if text else []
+    except UnsupportedFormat:
+        found = []
+    if not found:
+        name, found = _DEFAULT, places(descriptions()[names()[_DEFAULT]])
+    for place in found:
+        views.make(application, place)
+    return name, found
+
+
+def _inset(begin: float, share: float, whole: int) -> tuple[int, int]:
+    """First pixel and size of a part, with a gap to the next."""
+    first, last = round(begin * (whole + _GAP)), round((begin + share) * (whole + _GAP)) - _GAP
+    return first, max(1, last - first)
+
+
+def _part(
+    application: Application, place: Place, size: tuple[int, int], overlay: tuple[str, ...]
+) -> Callable[[], Bytes]:
+    """What draws one view."""
+    if place.kind == "slice":
+        node = application.slice_logics[place.name].GetSliceNode()
+        of = Snapshot(application, place.name).take(geometry_of(node, size), overlay)
+        label, frame = node.GetLayoutLabel(), color(node.GetLayoutColor())
+        return lambda: _slice(of, label, frame)
+    if place.kind == "other":
+        return lambda: message("Tables and plots are not drawn", size)
+    try:
+        node = views.threed_node(application, views.public_name(place))
+        label = node.GetLayoutLabel() or place.name
+        pixels = window_of(application, node).pixels(size)
     except StorageUnavailable as error:
         told = error.message
         return lambda: message(told, size)
-    return lambda: framed(_opaque(pixels), "1", _LABEL_OF_3D)
+    return lambda: framed(_opaque(pixels), label, _LABEL_OF_3D)
 
 
-def _slice(of: Slice, name: str, frame: tuple[int, int, int]) -> Bytes:
+def _slice(of: Slice, label: str, frame: tuple[int, int, int]) -> Bytes:
     ground = flattened(rendered(of))
     picture = np.full((*ground.shape[:2], 4), 255, np.uint8)
     picture[..., :3] = ground
-    return framed(picture, name[0], frame)
+    return framed(picture, label, frame)
 
 
 def _opaque(pixels: Any) -> Bytes:
@@ -128,6 +160,6 @@ def _node(application: Application) -> Any:
 
 
 def _know(node: Any, number: int) -> None:
-    """A layout has to have a description, which only the original's windows read."""
+    """A layout has to have a description."""
     if not node.IsLayoutDescription(number):
-        node.AddLayoutDescription(number, "<layout/>")
+        node.AddLayoutDescription(number, descriptions().get(number, "<layout/>"))

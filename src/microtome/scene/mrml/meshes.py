@@ -6,10 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from microtome.errors import InvalidRequest
+from microtome.errors import CorruptData, InvalidRequest
 from microtome.scene.meshes.glb import Mesh
 from microtome.scene.mrml.arrays import points_of
 from microtome.scene.mrml.library import filters, geometry_filters, numpy_support, vtk, vtk_data
+
+
+def check_sound(mesh: Any) -> None:
+    """Raises CorruptData where cells name points that are not there: VTK's readers do not look, its filters crash."""
+    every = [mesh.GetVerts(), mesh.GetLines(), mesh.GetPolys(), mesh.GetStrips()] if mesh.IsA("vtkPolyData") else []
+    if mesh.IsA("vtkUnstructuredGrid"):
+        every = [mesh.GetCells()]
+    for cells in every:
+        if cells is None or not cells.GetNumberOfConnectivityIds():
+            continue
+        offsets = numpy_support.vtk_to_numpy(cells.GetOffsetsArray())
+        corners = numpy_support.vtk_to_numpy(cells.GetConnectivityArray())
+        if offsets[0] < 0 or (np.diff(offsets) < 0).any() or offsets[-1] > len(corners):
+            raise CorruptData("The cells of the mesh have no end")
+        if not 0 <= corners.min() <= corners.max() < mesh.GetNumberOfPoints():
+            raise CorruptData("The cells of the mesh name points that are not there")
 
 
 def as_polydata(mesh: Mesh) -> Any:

@@ -2,38 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from microtome.errors import NotFound
+from microtome.scene.answers import Parts, at_once, outside
 from microtome.scene.calls.files import Loaded
 from microtome.scene.calls.samples import SAMPLES, LoadSample
 from microtome.scene.mrml import volumes
 from microtome.scene.mrml.application import Application
-from microtome.scene.mrml.library import vtk
+from microtome.scene.mrml.library import vtk, vtk_data
 from microtome.scene.phantoms import chest as chests
 from microtome.scene.phantoms import head as heads
 
 
-def load_sample(application: Application, call: LoadSample) -> Loaded:
+def load_sample(application: Application, call: LoadSample) -> Parts[Loaded]:
     """Make them."""
     kind = SAMPLES.get(call.name)
     if kind is None:
         raise NotFound("sample data", call.name[:100], f"sampledata {call.name[:100]} was not found")
-    return Loaded([node.GetID() for node in _MAKERS[kind](application, call.name)])
+    nodes = yield from _MAKERS[kind](application, call.name)
+    return Loaded([node.GetID() for node in nodes])
 
 
-def _head(application: Application, name: str) -> list[Any]:
-    node = volumes.add_volume(application, heads.head(), name)
+def begin_with(application: Application, names: Sequence[str]) -> None:
+    """Sample data as what the scene begins with: organs in 3D, too, and nothing of it is a change to be taken back."""
+    box = vtk_data.vtkBoundingBox()
+    for name in names:
+        for node in at_once(_MAKERS[SAMPLES[name]](application, name)):
+            bounds = [0.0] * 6
+            if node.IsA("vtkMRMLSegmentationNode"):
+                node.CreateClosedSurfaceRepresentation()
+                node.GetDisplayNode().SetVisibility3D(1)
+            node.GetRASBounds(bounds)
+            box.AddBounds(bounds)
+    _look_at(application, box)
+    application.look()
+    application.journal.changes.clear()
+    application.saved_revision = application.revision
+
+
+def _look_at(application: Application, box: Any) -> None:
+    """All of a box from in front."""
+    camera, center = application.scene.GetFirstNodeByClass("vtkMRMLCameraNode"), [0.0] * 3
+    box.GetCenter(center)
+    half_angle = np.radians(camera.GetCamera().GetViewAngle() / 2)
+    distance = box.GetLength(1) / 2 + box.GetMaxLength() / 2 / np.tan(half_angle)
+    camera.SetFocalPoint(center)
+    camera.SetPosition(center[0], center[1] + distance, center[2])
+    camera.SetViewUp(0.0, 0.0, 1.0)
+
+
+def _head(application: Application, name: str) -> Parts[list[Any]]:
+    made = yield from outside(lambda: volumes.prepared(heads.head()))
+    node = volumes.add_volume(application, made, name)
     volumes.show(application, node)
     return [node]
 
 
-def _chest(application: Application, name: str) -> list[Any]:
+def _painted_chest() -> tuple[volumes.Prepared, volumes.Prepared]:
     image, labels = chests.chest()
-    node = volumes.add_volume(application, image, name)
+    return volumes.prepared(image), volumes.prepared(labels, label=True)
+
+
+def _chest(application: Application, name: str) -> Parts[list[Any]]:
+    made, labels = yield from outside(_painted_chest)
+    node = volumes.add_volume(application, made, name)
     display = node.GetDisplayNode()
     display.AutoWindowLevelOff()
     display.SetWindowLevel(400, 40)
@@ -41,10 +77,10 @@ def _chest(application: Application, name: str) -> list[Any]:
     return [node, segmented(application, labels, node, f"{name} organs")]
 
 
-def segmented(application: Application, labels: Any, volume: Any, name: str) -> Any:
+def segmented(application: Application, labels: volumes.Prepared, volume: Any, name: str) -> Any:
     """A segmentation of the organs of a labelmap, with surfaces."""
     scene = application.scene
-    map_node = volumes.add_volume(application, labels, f"{name} labels", label=True)
+    map_node = volumes.add_volume(application, labels, f"{name} labels")
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
@@ -57,7 +93,9 @@ def segmented(application: Application, labels: Any, volume: Any, name: str) -> 
     return node
 
 
-def _markups(application: Application, name: str) -> list[Any]:
+def _markups(application: Application, name: str) -> Parts[list[Any]]:
+    yield from ()  # there is nothing to be done before
+
     def added(kind: str, title: str, points: dict[str, tuple[float, float, float]]) -> Any:
         scene = application.scene
         node = scene.AddNewNodeByClass(f"vtkMRMLMarkups{kind}Node", scene.GenerateUniqueName(title))
@@ -89,4 +127,8 @@ def _markups(application: Application, name: str) -> list[Any]:
     ]
 
 
-_MAKERS: dict[str, Callable[[Application, str], list[Any]]] = {"head": _head, "chest": _chest, "markups": _markups}
+_MAKERS: dict[str, Callable[[Application, str], Parts[list[Any]]]] = {
+    "head": _head,
+    "chest": _chest,
+    "markups": _markups,
+}

@@ -39,6 +39,7 @@ def execute(application: Application, call: Execute) -> Executed:
         raise Forbidden("Scripts are not run here; the operator turns them on with --scene-exec and --scene-token")
     namespace = _namespace(application)
     namespace[RESULT] = {}
+    application.journal.before_writing()
     output = _End()
     try:
         code = compile(call.source, "<script>", "exec", dont_inherit=True)

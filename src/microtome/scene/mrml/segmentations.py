@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microtome.errors import InvalidRequest, NotFound
-from microtome.scene.answers import Later
+from microtome.scene.answers import Parts, outside
 from microtome.scene.calls.base import File
 from microtome.scene.calls.contents import SURFACES, Export, GetSegmentation, GetSegmentations, SegmentList
 from microtome.scene.images import Image, writing
@@ -18,8 +17,8 @@ from microtome.scene.meshes import glb
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.arrays import labelmap_of
 from microtome.scene.mrml.choosing import first, of_class
-from microtome.scene.mrml.exporting import file_name, version, written
-from microtome.scene.mrml.files.save import MEDIA_TYPES, write
+from microtome.scene.mrml.exporting import file_name, new_file, version, written
+from microtome.scene.mrml.files.save import MEDIA_TYPES, write, write_packed
 from microtome.scene.mrml.library import filters, slicer, vtk_data
 from microtome.scene.mrml.meshes import mesh_of
 from microtome.scene.slices.geometry import Matrix
@@ -43,7 +42,7 @@ def segment_ids(node: Any) -> list[str]:
     return [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
 
 
-def get_segmentation(application: Application, call: GetSegmentation) -> Later | Export:
+def get_segmentation(application: Application, call: GetSegmentation) -> Parts[Export]:
     """One segment or all, as a file."""
     node = first(application, call.pattern, SEGMENTATION)
     chosen = _chosen(node, call.segment)
@@ -55,14 +54,23 @@ def get_segmentation(application: Application, call: GetSegmentation) -> Later |
     if call.segment:
         name = f"{name} {node.GetSegmentation().GetSegment(chosen[0]).GetName()}"
     if kind in {"labelmap", "nrrd"}:
-        image = labels(node, chosen)
-        return written(application, file_name(name, ".nrrd"), made, lambda file: writing.write(file, image, "gzip"))
+        parts = _parts(node, chosen)
+        return (
+            yield from written(
+                application,
+                file_name(name, ".nrrd"),
+                made,
+                lambda file: writing.write(file, labels(parts, len(chosen)), "gzip"),
+            )
+        )
     if kind == "seg.nrrd" and not call.segment:
-        path = Path(tempfile.mkdtemp(dir=application.folder)) / file_name(name, ".seg.nrrd")
-        write(node, path, "vtkMRMLSegmentationStorageNode", {})
+        with new_file(application, file_name(name, ".seg.nrrd")) as path:
+            yield from write_packed(application, node, path, "vtkMRMLSegmentationStorageNode", {})
         return Export(made, File(str(path), path.name))
     if kind in SURFACES:
-        return Export(made, _surface(application, node, chosen, file_name(name, f".{kind}")))
+        with new_file(application, file_name(name, f".{kind}")) as path:
+            yield from _write_surface(node, chosen, path)
+        return Export(made, File(str(path), path.name, MEDIA_TYPES.get(path.suffix, "application/octet-stream")))
     raise InvalidRequest(
         f"format is labelmap, seg.nrrd (all segments) or one of {', '.join(SURFACES)}", parameter="format"
     )
@@ -83,10 +91,13 @@ def _chosen(node: Any, segment: str) -> list[str]:
     raise NotFound("segment", segment[:200])
 
 
-def labels(node: Any, chosen: list[str]) -> Image:
-    """A labelmap that holds the chosen segments, 1, 2, 3 ... in their order; later ones lie above earlier ones."""
+_Part = tuple[int, int, Volume]
+"""A segment: its number in the labelmap to be made, its value in its own, and that."""
+
+
+def _parts(node: Any, chosen: list[str]) -> list[_Part]:
     segmentation = _with(node, chosen, LABELMAP)
-    parts: list[tuple[int, int, Volume]] = []
+    parts: list[_Part] = []
     for segment_id in chosen:
         segment = segmentation.GetSegment(segment_id)
         found = labelmap_of(segment.GetRepresentation(LABELMAP), np.eye(4))
@@ -94,10 +105,15 @@ def labels(node: Any, chosen: list[str]) -> Image:
             parts.append((chosen.index(segment_id) + 1, segment.GetLabelValue(), found))
     if not parts:
         raise InvalidRequest("The segment is empty", parameter="segment")
+    return parts
+
+
+def labels(parts: list[_Part], count: int) -> Image:
+    """A labelmap that holds ``count`` segments, 1, 2, 3 ... in their order; later ones lie above earlier ones."""
     base = parts[0][2].ijk_to_ras
     corners = np.array([_corners(base, part) for *_, part in parts])
     low, high = corners[:, 0].min(0), corners[:, 1].max(0)
-    whole = np.zeros((high - low)[::-1], np.uint8 if len(chosen) < 256 else np.uint16)
+    whole = np.zeros((high - low)[::-1], np.uint8 if count < 256 else np.uint16)
     for number, value, part in parts:
         (i, j, k), (i2, j2, k2) = (corner - low for corner in _corners(base, part))
         whole[k:k2, j:j2, i:i2][part.array[..., 0] == value] = number
@@ -129,27 +145,50 @@ def _with(node: Any, chosen: list[str], representation: str) -> Any:
     return copy
 
 
-def _surface(application: Application, node: Any, chosen: list[str], name: str) -> File:
-    segmentation = _with(node, chosen, SURFACE)
+def surfaces_of(node: Any, chosen: list[str]) -> Parts[dict[str, Any]]:
+    """Surfaces of segments by id, copies of those that are there. One after the other: others are answered between.
+
+    Raises InvalidRequest.
+    """
+    found: dict[str, Any] = {}
+    for segment_id in chosen:
+        if found:
+            yield from outside(_pause)
+        if node.GetSegmentation().GetSegment(segment_id) is None:
+            continue  # removed meanwhile
+        surface = _with(node, [segment_id], SURFACE).GetSegment(segment_id).GetRepresentation(SURFACE)
+        found[segment_id] = vtk_data.vtkPolyData()
+        found[segment_id].DeepCopy(surface)
+    return found
+
+
+def _pause() -> None:
+    """Nothing: somebody else's turn."""
+
+
+def _write_surface(node: Any, chosen: list[str], path: Path) -> Parts[None]:
+    found = yield from surfaces_of(node, chosen)
+    segmentation = node.GetSegmentation()
     surfaces = [
-        (segmentation.GetSegment(each), segmentation.GetSegment(each).GetRepresentation(SURFACE)) for each in chosen
+        (segment.GetName(), segment.GetColor(), found[each])
+        for each in chosen
+        if (segment := segmentation.GetSegment(each)) is not None and each in found and found[each].GetNumberOfCells()
     ]
-    surfaces = [(segment, surface) for segment, surface in surfaces if surface.GetNumberOfCells()]
     if not surfaces:
         raise InvalidRequest("The segment is empty", parameter="segment")
-    path = Path(tempfile.mkdtemp(dir=application.folder)) / name
-    media_type = MEDIA_TYPES.get(path.suffix, "application/octet-stream")
     if path.suffix == ".glb":
-        meshes = [mesh_of(surface, segment.GetName(), (*segment.GetColor(), 1.0)) for segment, surface in surfaces]
-        path.write_bytes(glb.write(meshes))
-        return File(str(path), name, media_type)
+        yield from outside(
+            lambda: path.write_bytes(
+                glb.write([mesh_of(surface, title, (*color, 1.0)) for title, color, surface in surfaces])
+            )
+        )
+        return
     together = filters.vtkAppendPolyData()
-    for _, surface in surfaces:
+    for *_, surface in surfaces:
         together.AddInputData(surface)
-    together.Update()
+    yield from outside(together.Update)
     model = slicer.vtkMRMLModelNode()
     polydata = vtk_data.vtkPolyData()
     polydata.ShallowCopy(together.GetOutput())
     model.SetAndObservePolyData(polydata)
     write(model, path, "vtkMRMLModelStorageNode", {})
-    return File(str(path), name, media_type)

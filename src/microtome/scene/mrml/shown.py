@@ -10,15 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microtome.scene.mrml.application import Application
-from microtome.scene.mrml.arrays import bent_places, labelmap_of, matrix_of, points_of, to_world, volume_of
+from microtome.scene.mrml.arrays import (
+    array_of,
+    bent_places,
+    color,
+    geometry_of,
+    matrix_of,
+    nodes_of,
+    pixel_places,
+    to_world,
+    volume_of,
+)
+from microtome.scene.mrml.library import vtk_math
+from microtome.scene.mrml.overlays import Overlays
 from microtome.scene.slices.display import Bytes, Layer, Window
 from microtome.scene.slices.geometry import SliceGeometry
-from microtome.scene.slices.overlay import Color, Cut, Markup, Overlay, Segment
 from microtome.scene.slices.picture import Slice
 from microtome.scene.slices.sampler import Volume
 
-LABELMAP = "Binary labelmap"
-_DEFINED = 2  # vtkMRMLMarkupsNode::PositionDefined
+__all__ = ["Snapshot", "color", "geometry_of", "label_colors", "nodes_of", "window_colors"]
 _TABLE = 256
 _MAX_COLORS = 1 << 16
 
@@ -31,30 +41,18 @@ class Snapshot:
         self._application = application
         self._view = view
         self._digest = hashlib.blake2b(f"{application.started}".encode(), digest_size=12)
+        self._overlays = Overlays(application, view, self._note)
 
     def take(self, geometry: SliceGeometry, overlay: Sequence[str]) -> Slice:
         """The slice with its layers and those overlays that are asked for."""
         layers = tuple(self._layers(geometry))
-        segments = tuple(self._segments()) if "segments" in overlay else ()
-        markups = tuple(self._markups()) if "markups" in overlay else ()
-        cuts = tuple(self._cuts()) if "intersections" in overlay else ()
         thickness = layers[0].volume.spacing_along(geometry.normal) if layers else 1.0
         self._note(sorted(overlay))
-        return Slice(
-            geometry,
-            layers,
-            Overlay(segments, markups, cuts, "orientation" in overlay, "scale" in overlay, max(thickness, 1e-3)),
-            self._digest.hexdigest(),
-        )
+        found = self._overlays.take(geometry, frozenset(overlay), max(thickness, 1e-3))
+        return Slice(geometry, layers, found, self._digest.hexdigest())
 
     def _note(self, *state: object) -> None:
         self._digest.update(repr(state).encode())
-
-    def _note_node(self, node: Any) -> None:
-        self._note(node.GetID(), node.GetMTime())
-        transform = node.GetParentTransformNode() if node.IsA("vtkMRMLTransformableNode") else None
-        if transform is not None:
-            self._note(transform.GetTransformToWorldMTime())
 
     def _layers(self, geometry: SliceGeometry) -> Iterator[Layer]:
         composite = self._application.slice_logics[self._view].GetSliceCompositeNode()
@@ -70,30 +68,28 @@ class Snapshot:
                 yield layer
 
     def _layer(self, node: Any, opacity: float, geometry: SliceGeometry, *, outline: bool) -> Layer | None:
-        volume, display = volume_of(node), node.GetDisplayNode()
-        if volume is None or display is None:
+        display: Any = node.GetDisplayNode()
+        if display is None:
             return None
-        self._note_node(node)
+        volume = self._volume(node, display)
+        if volume is None:
+            return None
+        self._overlays.note_node(node)
         self._note(node.GetImageData().GetMTime(), display.GetMTime())
         places = None
         if to_world(node) is None:
-            places = _places(node, geometry)
+            columns, rows = geometry.size
+            matrix = vtk_math.vtkMatrix4x4()
+            node.GetIJKToRASMatrix(matrix)
+            places = bent_places(node, pixel_places(geometry), matrix_of(matrix)).T.reshape(3, rows, columns)
         if node.IsA("vtkMRMLLabelMapVolumeNode"):
             return Layer(
                 volume, colors=label_colors(display), labels=True, opacity=opacity, outline=outline, places=places
             )
-        components = volume.array.shape[3]
-        if node.IsA("vtkMRMLDiffusionWeightedVolumeNode"):
-            chosen = min(max(display.GetDiffusionComponent(), 0), components - 1)
-            volume = Volume(volume.array[..., chosen : chosen + 1], volume.ijk_to_ras)
-        elif components > 1 and (components not in {3, 4} or not node.IsA("vtkMRMLVectorVolumeNode")):
-            volume = Volume(volume.array[..., :1], volume.ijk_to_ras)
         colors = volume.array.shape[3] >= 3
         return Layer(
             volume,
-            window=None
-            if colors and volume.array.dtype == np.uint8
-            else Window(display.GetWindow(), display.GetLevel()),
+            window=_window(node, display, volume),
             colors=None if colors else window_colors(display),
             linear=bool(display.GetInterpolate()),
             threshold=(display.GetLowerThreshold(), display.GetUpperThreshold())
@@ -103,87 +99,52 @@ class Snapshot:
             places=places,
         )
 
-    def _segments(self) -> Iterator[Segment]:
-        for node in nodes_of(self._scene, "vtkMRMLSegmentationNode"):
-            display, segmentation = node.GetDisplayNode(), node.GetSegmentation()
-            if display is None or not display.GetVisibility():
-                continue
-            self._note_node(node)
-            self._note(display.GetMTime(), segmentation.GetMTime())
-            world = to_world(node)
-            labelmaps: dict[int, Volume | None] = {}
-            for index in range(segmentation.GetNumberOfSegments()):
-                segment_id = segmentation.GetNthSegmentID(index)
-                segment = segmentation.GetSegment(segment_id)
-                image = segment.GetRepresentation(LABELMAP) or _converted(segmentation, segment)
-                if image is None or not display.GetSegmentVisibility(segment_id):
-                    continue
-                self._note(segment_id, image.GetMTime(), segment.GetMTime())
-                address = id(image)
-                if address not in labelmaps:
-                    labelmaps[address] = labelmap_of(image, np.eye(4) if world is None else world)
-                volume = labelmaps[address]
-                if volume is not None:
-                    yield Segment(
-                        volume,
-                        int(segment.GetLabelValue()),
-                        color(segment.GetColor()),
-                        fill=_opacity(display, segment_id, "2DFill"),
-                        outline=_opacity(display, segment_id, "2DOutline"),
-                    )
+    def _volume(self, node: Any, display: Any) -> Volume | None:
+        """The voxels as they are shown: one component, or colours.
 
-    def _markups(self) -> Iterator[Markup]:
-        for node in nodes_of(self._scene, "vtkMRMLMarkupsNode"):
-            display = node.GetDisplayNode()
-            if display is None or not display.GetVisibility():
-                continue
-            self._note_node(node)
-            self._note(display.GetMTime())
-            chosen = [
-                index
-                for index in range(node.GetNumberOfControlPoints())
-                if node.GetNthControlPointPositionStatus(index) == _DEFINED and node.GetNthControlPointVisibility(index)
-            ]
-            points = [node.GetNthControlPointPositionWorld(index) for index in chosen]
-            labels = [node.GetNthControlPointLabel(index) for index in chosen]
-            path = points_of(node.GetCurvePointsWorld())
-            yield Markup(
-                np.array(points, np.float64).reshape(-1, 3),
-                tuple(labels) if display.GetPointLabelsVisibility() else ("",) * len(labels),
-                color(display.GetSelectedColor()),
-                path if len(path) and not node.IsA("vtkMRMLMarkupsFiducialNode") else None,
-            )
+        Of a diffusion weighted volume the component that is chosen; of tensors what the display node measures; of
+        vectors the first three numbers as red, green and blue, as 3D Slicer has it, and the length of those of two.
+        """
+        if node.IsA("vtkMRMLDiffusionTensorVolumeNode"):
+            return self._tensors(node, display)
+        volume = volume_of(node)
+        if volume is None or node.IsA("vtkMRMLLabelMapVolumeNode"):
+            return volume
+        array, components = volume.array, volume.array.shape[3]
+        if node.IsA("vtkMRMLDiffusionWeightedVolumeNode"):
+            chosen = min(max(display.GetDiffusionComponent(), 0), components - 1)
+            array = array[..., chosen : chosen + 1]
+        elif node.IsA("vtkMRMLVectorVolumeNode"):
+            if components == 2:
+                array = np.hypot(*np.moveaxis(array.astype(np.float32), 3, 0))[..., None]
+            elif components > 4 or (components == 4 and array.dtype != np.uint8):
+                array = array[..., :3]
+        elif components > 1:
+            array = array[..., :1]
+        return Volume(array, volume.ijk_to_ras)
 
-    def _cuts(self) -> Iterator[Cut]:
-        for name, logic in self._application.slice_logics.items():
-            if name != self._view:
-                node = logic.GetSliceNode()
-                self._note(name, node.GetMTime())
-                yield Cut(geometry_of(node), color(node.GetLayoutColor()))
+    def _tensors(self, node: Any, display: Any) -> Volume | None:
+        image = node.GetImageData()
+        if image is None or image.GetPointData().GetTensors() is None:
+            return None
+        array = array_of(self._application.derived.invariant(node, display.GetScalarInvariant()))
+        if array is None:
+            return None
+        matrix = vtk_math.vtkMatrix4x4()
+        node.GetIJKToRASMatrix(matrix)
+        world = to_world(node)
+        return Volume(
+            array[..., :3] if array.shape[3] > 3 else array,
+            matrix_of(matrix) if world is None else world @ matrix_of(matrix),
+        )
 
 
-def geometry_of(node: Any, size: tuple[int, int] | None = None) -> SliceGeometry:
-    """Where a slice node lies. Of another ``size`` the field of view grows so that all of the node's is in it."""
-    across, up, _ = node.GetFieldOfView()
-    own = node.GetDimensions()[:2]
-    size = (int(own[0]), int(own[1])) if size is None else size
-    pitch = max(across / size[0], up / size[1])
-    x, y, _ = node.GetXYZOrigin()
-    return SliceGeometry(matrix_of(node.GetSliceToRAS()), (pitch * size[0], pitch * size[1]), size, (x, y))
-
-
-def nodes_of(scene: Any, class_name: str) -> Iterator[Any]:
-    """The nodes of a class, subclasses too."""
-    found = scene.GetNodesByClass(class_name)
-    found.UnRegister(None)
-    for index in range(found.GetNumberOfItems()):
-        yield found.GetItemAsObject(index)
-
-
-def color(channels: Sequence[float]) -> Color:
-    """Three channels from 0 to 1 as bytes."""
-    red, green, blue = (min(255, max(0, round(channel * 255))) for channel in channels[:3])
-    return red, green, blue
+def _window(node: Any, display: Any, volume: Volume) -> Window | None:
+    """None for colours of 8 bits that nobody has changed: photographs and slides keep their colours."""
+    colors = volume.array.shape[3] >= 3 and volume.array.dtype == np.uint8
+    if colors and (display.GetAutoWindowLevel() or node.IsA("vtkMRMLDiffusionTensorVolumeNode")):
+        return None
+    return Window(display.GetWindow(), display.GetLevel())
 
 
 def window_colors(display: Any) -> Bytes | None:
@@ -220,24 +181,3 @@ def _table(table: Any, indices: NDArray[np.intp]) -> Bytes:
         channels = table.GetTableValue(int(index))
         colors[place] = [min(255, max(0, round(channel * 255))) for channel in channels]
     return colors
-
-
-def _opacity(display: Any, segment_id: str, what: str) -> float:
-    """Of the fill or outline of a segment, 0 where it is not to be seen."""
-    if not (getattr(display, f"GetVisibility{what}")() and getattr(display, f"GetSegmentVisibility{what}")(segment_id)):
-        return 0.0
-    share = getattr(display, f"GetOpacity{what}")() * getattr(display, f"GetSegmentOpacity{what}")(segment_id)
-    return float(share * display.GetOpacity())
-
-
-def _converted(segmentation: Any, segment: Any) -> Any:
-    """The labelmap of a segment that came as a surface, made once."""
-    segmentation.CreateRepresentation(LABELMAP)
-    return segment.GetRepresentation(LABELMAP)
-
-
-def _places(node: Any, geometry: SliceGeometry) -> Any:
-    columns, rows = geometry.size
-    x, y = np.meshgrid(np.arange(columns, dtype=float), np.arange(rows, dtype=float))
-    flat = np.c_[x.ravel(), y.ravel(), np.zeros(x.size), np.ones(x.size)] @ geometry.rows_to_ras()[:3].T
-    return bent_places(node, flat).T.reshape(3, rows, columns)

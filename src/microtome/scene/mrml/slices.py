@@ -24,6 +24,7 @@ from microtome.scene.calls.slices import (
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.arrays import matrix_of, volume_of, vtk_matrix
 from microtome.scene.mrml.shown import Snapshot, geometry_of
+from microtome.scene.mrml.views import slice_name
 from microtome.scene.slices.geometry import along, orientation_of
 from microtome.scene.slices.overlay import KINDS
 from microtome.scene.slices.picture import check_format, check_size, pictured, version_of
@@ -43,19 +44,9 @@ PRESETS = {
 _RIGID = 1e-3
 
 
-def view_name(application: Application, name: str) -> str:
-    """The view a name means, in any case. Raises NotFound."""
-    found = next((view for view in application.slice_logics if view.lower() == name.lower()), None)
-    if found is None:
-        raise NotFound(
-            "slice view", name[:100], f"There is no slice view {name[:100]}; there are Red, Yellow and Green"
-        )
-    return found
-
-
 def render_slice(application: Application, call: RenderSlice) -> Later | Picture:
     """The picture of a view, drawn outside of this thread."""
-    view = view_name(application, call.view)
+    view = slice_name(application, call.view)
     size = None if call.size is None else check_size(*call.size)
     check_format(call.format)
     if unknown := set(call.overlay) - set(KINDS):
@@ -78,12 +69,12 @@ def render_slice(application: Application, call: RenderSlice) -> Later | Picture
 
 def get_slice(application: Application, call: GetSlice) -> SliceInfo:
     """How a view is."""
-    return slice_info(application, view_name(application, call.view))
+    return slice_info(application, slice_name(application, call.view))
 
 
 def move_slice(application: Application, call: MoveSlice) -> SliceInfo:
     """Move a view for good."""
-    view = view_name(application, call.view)
+    view = slice_name(application, call.view)
     if call.size is not None:
         _resize(application.slice_logics[view].GetSliceNode(), check_size(*call.size))
     move(application, view, call.move)
@@ -92,7 +83,7 @@ def move_slice(application: Application, call: MoveSlice) -> SliceInfo:
 
 def set_layers(application: Application, call: SetLayers) -> SliceInfo:
     """Change what one view or all views show."""
-    views = list(application.slice_logics) if call.view is None else [view_name(application, call.view)]
+    views = list(application.slice_logics) if call.view is None else [slice_name(application, call.view)]
     given = {"Background": call.background, "Foreground": call.foreground, "Label": call.label}
     for node_id in given.values():
         if node_id:
@@ -163,7 +154,7 @@ def move(application: Application, view: str, change: SliceMove) -> None:
     if change.offset is not None:
         logic.SetSliceOffset(_finite(change.offset, "offset"))
     if change.copy_from is not None:
-        source = application.slice_logics[view_name(application, change.copy_from)].GetSliceNode()
+        source = application.slice_logics[slice_name(application, change.copy_from)].GetSliceNode()
         node.GetSliceToRAS().DeepCopy(source.GetSliceToRAS())
         across, up, _ = node.GetFieldOfView()
         scale = source.GetFieldOfView()[0] / across

@@ -11,8 +11,9 @@ from microtome.errors import InvalidRequest
 from microtome.pixels import images, png
 from microtome.scene.calls.base import Picture
 from microtome.scene.slices.display import Bytes, Layer, blended, flattened, rgba, shown
+from microtome.scene.slices.drawing import drawn
 from microtome.scene.slices.geometry import SliceGeometry
-from microtome.scene.slices.overlay import Overlay, drawn
+from microtome.scene.slices.overlay import Overlay
 
 FORMATS = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 MAX_SIDE = 4096

@@ -43,16 +43,11 @@ def message(text: str, size: tuple[int, int]) -> Bytes:
     return np.array(sheet)
 
 
-def joined(rows: Sequence[Sequence[Bytes]], size: tuple[int, int], gap: int) -> Bytes:
-    """RGBA pictures side by side, rows below each other, ``gap`` px between them."""
+def laid(parts: Sequence[tuple[Bytes, tuple[int, int]]], size: tuple[int, int]) -> Bytes:
+    """RGBA pictures on one sheet, each with its left and upper edge in px; the ground is seen between them."""
     sheet = np.zeros((size[1], size[0], 4), np.uint8)
     sheet[...] = (*_GROUND, 255)
-    top = 0
-    for row in rows:
-        left = 0
-        for picture in row:
-            height, width = picture.shape[:2]
-            sheet[top : top + height, left : left + width] = picture[: size[1] - top, : size[0] - left]
-            left += width + gap
-        top += row[0].shape[0] + gap
+    for picture, (left, top) in parts:
+        below = sheet[top : top + picture.shape[0], left : left + picture.shape[1]]
+        below[...] = picture[: below.shape[0], : below.shape[1]]
     return sheet

@@ -12,6 +12,8 @@ from microtome.scene.mrml.edit.values import channels, hexadecimal, name_of, nod
 from microtome.scene.mrml.shown import nodes_of
 
 MAX_POINTS = 10_000
+MAX_CURVE = 2000
+"""Points of a curve, which is drawn anew for each of them."""
 _CLASSES = {
     "points": "vtkMRMLMarkupsFiducialNode",
     "line": "vtkMRMLMarkupsLineNode",
@@ -74,8 +76,9 @@ def update_markup(application: Application, call: UpdateMarkup) -> Markup:
 
 
 def _checked(points: Sequence[Sequence[float]], kind: str) -> list[tuple[float, float, float]]:
-    if len(points) > MAX_POINTS:
-        raise LimitExceeded(f"A markup has at most {MAX_POINTS} points", limit="points", value=len(points))
+    bound = MAX_CURVE if kind.endswith("curve") else MAX_POINTS
+    if len(points) > bound:
+        raise LimitExceeded(f"A markup of this kind has at most {bound} points", limit="points", value=len(points))
     most = {"line": 2, "angle": 3}.get(kind)
     if most is not None and len(points) > most:
         raise InvalidRequest(f"This kind of markup has {most} points", parameter="points")
@@ -134,6 +137,15 @@ def _told(node: Any) -> Markup:
 
 def _measured(node: Any) -> dict[str, float]:
     """What the node measures itself: length, angle, area; those that are off are only looked at."""
+    before = node.GetDisableModifiedEvent()
+    node.SetDisableModifiedEvent(1)  # it is looked at, not changed
+    try:
+        return _values(node)
+    finally:
+        node.SetDisableModifiedEvent(before)
+
+
+def _values(node: Any) -> dict[str, float]:
     found: dict[str, float] = {}
     node.UpdateAllMeasurements()
     for index in range(node.GetNumberOfMeasurements()):

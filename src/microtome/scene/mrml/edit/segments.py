@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from microtome.errors import NotFound
+from microtome.errors import InvalidRequest, NotFound
+from microtome.scene.answers import Parts, outside
 from microtome.scene.calls.edit import (
     ListSegmentations,
     MeasureSegments,
+    RemoveSegment,
     Segment,
     Segmentation,
     SegmentStatistics,
@@ -20,7 +22,9 @@ from microtome.scene.calls.edit import (
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.arrays import labelmap_of, to_world, volume_of
 from microtome.scene.mrml.edit.values import channels, hexadecimal, name_of, node_of, share
-from microtome.scene.mrml.shown import LABELMAP, nodes_of
+from microtome.scene.mrml.kept import detach
+from microtome.scene.mrml.segmentations import LABELMAP, segment_ids, surfaces_of
+from microtome.scene.mrml.shown import nodes_of
 from microtome.scene.mrml.slices import volume_node
 from microtome.scene.slices.sampler import Volume, at
 
@@ -35,10 +39,16 @@ def list_segmentations(application: Application, _: ListSegmentations) -> list[S
     return [_told(node) for node in nodes_of(application.scene, _CLASS)]
 
 
-def update_segmentation(application: Application, call: UpdateSegmentation) -> Segmentation:
+def update_segmentation(application: Application, call: UpdateSegmentation) -> Parts[Segmentation]:
     """Show one, or not."""
     node = node_of(application, call.id, _CLASS, "segmentation")
     name = None if call.name is None else name_of(call.name)
+    if call.surfaces:
+        made = yield from _surfaces(node)
+        node = node_of(application, call.id, _CLASS, "segmentation")
+        for segment_id, surface in made.items():
+            if (segment := node.GetSegmentation().GetSegment(segment_id)) is not None:
+                segment.AddRepresentation(_SURFACE, surface)
     node.CreateDefaultDisplayNodes()
     if name is not None:
         node.SetName(name)
@@ -80,37 +90,68 @@ def update_segment(application: Application, call: UpdateSegment) -> Segmentatio
     return _told(node)
 
 
-def measure_segments(application: Application, call: MeasureSegments) -> list[SegmentStatistics]:
+def remove_segment(application: Application, call: RemoveSegment) -> Segmentation:
+    """Without one."""
+    node = node_of(application, call.id, _CLASS, "segmentation")
+    if node.GetSegmentation().GetSegment(call.segment) is None:
+        raise NotFound("segment", call.segment[:100])
+    detach(node)  # its voxels are wiped out of what it shares with others
+    node.GetSegmentation().RemoveSegment(call.segment)
+    return _told(node)
+
+
+def _surfaces(node: Any) -> Parts[dict[str, Any]]:
+    """Surfaces of the segments that have none."""
+    segmentation = node.GetSegmentation()
+    lacking = [each for each in segment_ids(node) if segmentation.GetSegment(each).GetRepresentation(_SURFACE) is None]
+    try:
+        return (yield from surfaces_of(node, lacking))
+    except InvalidRequest:  # as of nothing at all; MRML goes by itself then
+        return {}
+
+
+def measure_segments(application: Application, call: MeasureSegments) -> Parts[list[SegmentStatistics]]:
     """Volumes of the segments, and the values of a volume in them."""
     node = node_of(application, call.id, _CLASS, "segmentation")
     volume = None if call.volume is None else volume_of(volume_node(application, call.volume))
-    return [_measured(*each, volume) for each in _labelmaps(node)]
+    found = list(_labelmaps(node))
+    return (yield from outside(lambda: [_measured(each, volume) for each in found]))
 
 
-def _labelmaps(node: Any) -> Iterator[tuple[str, Any, Volume | None]]:
+class _Segment(NamedTuple):
+    """A segment, and the labelmap in which its voxels have ``value``."""
+
+    id: str
+    name: str
+    value: int
+    labelmap: Volume | None
+
+
+def _labelmaps(node: Any) -> Iterator[_Segment]:
     segmentation, world = node.GetSegmentation(), to_world(node)
     segmentation.CreateRepresentation(LABELMAP)
     for index in range(segmentation.GetNumberOfSegments()):
         segment_id = segmentation.GetNthSegmentID(index)
         segment = segmentation.GetSegment(segment_id)
-        yield (
+        yield _Segment(
             segment_id,
-            segment,
+            segment.GetName(),
+            segment.GetLabelValue(),
             labelmap_of(segment.GetRepresentation(LABELMAP), np.eye(4) if world is None else world),
         )
 
 
-def _measured(segment_id: str, segment: Any, labelmap: Volume | None, volume: Volume | None) -> SegmentStatistics:
-    plain = SegmentStatistics(id=segment_id, name=segment.GetName(), voxels=0, volume_ml=0.0)
+def _measured(segment: _Segment, volume: Volume | None) -> SegmentStatistics:
+    labelmap = segment.labelmap
     if labelmap is None:
-        return plain
-    inside = np.flatnonzero(labelmap.array.reshape(-1) == segment.GetLabelValue())
+        return SegmentStatistics(id=segment.id, name=segment.name, voxels=0, volume_ml=0.0)
+    inside = np.flatnonzero(labelmap.array.reshape(-1) == segment.value)
     cell = abs(float(np.linalg.det(labelmap.ijk_to_ras[:3, :3])))
     values = None if volume is None or not inside.size else _values(labelmap, inside, volume)
     known = values is not None and values.size > 0
     return SegmentStatistics(
-        id=segment_id,
-        name=segment.GetName(),
+        id=segment.id,
+        name=segment.name,
         voxels=int(inside.size),
         volume_ml=inside.size * cell / _ML,
         mean=float(values.mean()) if known and values is not None else None,

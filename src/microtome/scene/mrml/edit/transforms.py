@@ -20,6 +20,7 @@ from microtome.scene.calls.edit import (
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.arrays import matrix_of, vtk_math, vtk_matrix
 from microtome.scene.mrml.edit.values import channels, hexadecimal, matrix, name_of, node_of, share
+from microtome.scene.mrml.kept import detach
 from microtome.scene.mrml.shown import nodes_of
 
 _CLASS = "vtkMRMLTransformNode"
@@ -96,8 +97,10 @@ def remove_node(application: Application, call: RemoveNode) -> None:
 def harden_transform(application: Application, call: HardenTransform) -> Node:
     """Apply the transforms above it to its data."""
     node = node_of(application, call.id, "vtkMRMLTransformableNode", "node")
-    if node.GetParentTransformNode() is not None and not node.HardenTransform():
-        raise InvalidRequest("The transform cannot be applied to this node", parameter="id")
+    if node.GetParentTransformNode() is not None:
+        detach(node)
+        if not node.HardenTransform():
+            raise InvalidRequest("The transform cannot be applied to this node", parameter="id")
     return _node(node)
 
 

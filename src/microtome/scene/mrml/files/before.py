@@ -1,6 +1,7 @@
-"""What is looked at before a file is given to MRML's own readers, which believe what headers tell.
+"""What is done with a file before it is given to MRML's own readers, which believe what headers tell.
 
-Counts in a header may not be larger than the file can hold: memory is taken for them.
+Counts in a header may not be larger than the file can hold: memory is taken for them. Nothing here touches a scene: it
+is done outside of the scene's thread.
 """
 
 from __future__ import annotations
@@ -13,23 +14,34 @@ from pathlib import Path
 import orjson
 
 from microtome.errors import CorruptData, UnsupportedFormat
+from microtome.pixels.headers import image_size
 from microtome.scene.images import Limits, check_image, describe
+from microtome.scene.images.packing import unpack_nrrd
+from microtome.scene.meshes import ply
+from microtome.scene.mrml.files.schema import check_markups
 from microtome.scene.places import ending_of
 
 MAX_TEXT = 64 << 20
 MAX_MESH = 2 << 30
 MAX_COLORS = 1 << 20
 _LEGACY = re.compile(
-    rb"^(?:POINTS|VERTICES|LINES|POLYGONS|TRIANGLE_STRIPS|CELLS|CELL_TYPES|POINT_DATA|CELL_DATA|DIMENSIONS|FIELD"
-    rb"|OFFSETS|CONNECTIVITY|LOOKUP_TABLE|[XYZ]_COORDINATES)[ \t]+([^\r\n]{1,200})",
-    re.MULTILINE,
+    rb"(?<!\S)(?:POINTS|VERTICES|LINES|POLYGONS|TRIANGLE_STRIPS|CELLS|CELL_TYPES|POINT_DATA|CELL_DATA|DIMENSIONS|FIELD"
+    rb"|OFFSETS|CONNECTIVITY|LOOKUP_TABLE|[XYZ]_COORDINATES)\s+((?:-?[0-9]+\s+){1,6})",
+    re.IGNORECASE,
 )
+_DIMENSIONS = re.compile(rb"(?<!\S)DIMENSIONS\s+((?:-?[0-9]+\s+){1,6})", re.IGNORECASE)
 _ARRAY = re.compile(rb"^[A-Za-z_][^ \r\n]{0,80}[ \t]+([0-9]+)[ \t]+([0-9]+)[ \t]+[a-z_]{3,20}[ \t]*\r?$", re.MULTILINE)
-_ELEMENT = re.compile(rb"^element[ \t]+\S+[ \t]+(-?[0-9]+)", re.MULTILINE)
 _COUNT = re.compile(rb"(?:NumberOf[A-Za-z]+|offset|Extent|Dimensions)\s*=\s*[\"']([^\"']*)[\"']")
 _NUMBER = re.compile(rb"-?[0-9]+")
+_TEXTS = {
+    *(".json", ".mrk.json", ".vp.json", ".vp", ".fcsv", ".acsv", ".ctbl", ".cxml", ".txt", ".csv", ".schema.csv"),
+    *(".tsv", ".xml", ".html", ".htm", ".md", ".tfm", ".mat"),
+}
+_PICTURE_HEAD = 1 << 20
 _MESHES = {".vtk", ".vtp", ".vtu", ".stl", ".ply", ".obj", ".glb", ".gltf"}
 _DEFLATED = 1100
+_BYTES = 8
+"""Of the largest numbers."""
 
 
 def check_mesh(path: Path) -> None:
@@ -41,16 +53,15 @@ def check_mesh(path: Path) -> None:
         case ".vtk":
             data = path.read_bytes()
             counts = [number for found in _LEGACY.finditer(data) for number in _integers(found[1])]
-            arrays = [int(found[1]) * int(found[2]) for found in _ARRAY.finditer(data)]
+            arrays = [int(found[1][:20]) * int(found[2][:20]) for found in _ARRAY.finditer(data)]
+            arrays += [math.prod(_integers(found[1])[:3]) for found in _DIMENSIONS.finditer(data)]
             _promised(max([0, *counts, *arrays]), size)
             if any(number < 0 for number in counts):
                 raise CorruptData("The mesh tells a negative count")
         case ".stl":
             _check_stl(path, size)
         case ".ply":
-            with path.open("rb") as file:
-                head = file.read(1 << 16)
-            _promised(max([0, *(abs(int(found[1])) for found in _ELEMENT.finditer(head))]), size)
+            ply.check(path)
         case ".vtp" | ".vtu":
             data = path.read_bytes()
             _check_xml(data)
@@ -92,9 +103,10 @@ def check_json(path: Path) -> None:
     check_table(path)
     if path.suffix.lower() == ".json":
         try:
-            orjson.loads(path.read_bytes())
+            found: object = orjson.loads(path.read_bytes())
         except ValueError as error:
             raise CorruptData(f"Failed to load node from file: {path.name}. It is no JSON") from error
+        check_markups(found)
 
 
 def check_table(path: Path) -> None:
@@ -116,6 +128,15 @@ def check_segmentation(path: Path, limits: Limits) -> None:
         check_mesh(path)
     else:
         raise UnsupportedFormat("Segmentations are read from labelmaps (.seg.nrrd, .nrrd, .nii.gz, .mha) and meshes")
+
+
+def unpacked(path: Path, folder: Path, limits: Limits) -> Path:
+    """The file, or a copy in ``folder`` that is not compressed: MRML's readers hold everybody up while they unpack.
+
+    Raises CorruptData.
+    """
+    into = folder / path.name
+    return into if unpack_nrrd(path, into, limits.voxels * _BYTES) else path
 
 
 def check_transform(path: Path, limits: Limits) -> None:
@@ -161,7 +182,20 @@ def check_any(path: Path, limits: Limits) -> None:
         raise UnsupportedFormat("Meshes that name files of their own (.vtm) are not read", feature=".vtm")
     elif ending in _MESHES:
         check_mesh(path)
-    elif ending in {".tfm", ".h5", ".txt", ".mat"} and b"Transform" in path.read_bytes()[:4096]:
+    elif ending in {".tfm", ".h5", ".txt", ".mat"} and b"Transform" in path.read_bytes()[:MAX_TEXT]:
         check_transform(path, limits)
-    elif ending not in {".png", ".jpg", ".h5"}:
+    elif ending in {".png", ".jpg", ".jpeg"}:
+        _check_picture(path, limits)
+    elif ending in _TEXTS:
         check_json(path)
+    elif ending != ".h5":
+        raise UnsupportedFormat("Files of this kind are not read", feature=ending[:20])
+
+
+def _check_picture(path: Path, limits: Limits) -> None:
+    """Pictures of scene views: ITK takes memory for what their headers tell."""
+    found = image_size(
+        path.read_bytes()[:_PICTURE_HEAD], "image/png" if ending_of(path.name) == ".png" else "image/jpeg"
+    )
+    if found is None or found.width * found.height * 4 > limits.voxels:
+        raise CorruptData("The picture is too large, or none")

@@ -6,13 +6,15 @@ volumes among them are looked at. A bundle is unpacked here too, with bounds.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,43 +23,70 @@ from xml.parsers import expat
 
 from microtome.errors import CorruptData, Forbidden, LimitExceeded, MicrotomeError, StorageUnavailable
 from microtome.scene import places
+from microtome.scene.answers import Parts, outside
 from microtome.scene.calls.base import File
 from microtome.scene.calls.files import SaveScene
-from microtome.scene.images import Limits
+from microtome.scene.images import Limits, check_image
+from microtome.scene.images import packing as packed
 from microtome.scene.mrml import volumes
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.files import before
+from microtome.scene.mrml.files.attributes import is_bearable
 from microtome.scene.mrml.files.readers import Wanted, failed, ids_of, new_since
+from microtome.scene.mrml.files.save import in_place
+from microtome.scene.mrml.files.text import ADDRESS, FILE, escaped, lay_out
 from microtome.scene.mrml.library import slicer
+from microtome.scene.mrml.meshes import check_sound
 
 MAX_ENTRIES = 20_000
 MAX_SCENE = 64 << 20
+MAX_ELEMENTS = 10_000
 MAX_RATIO = 1100
 BYTES_OF_A_VOXEL = 16
-_FILE = re.compile(r"^(?:fileName|fileListMember[0-9]*|cacheFileName|directory)$", re.IGNORECASE)
-_ADDRESS = re.compile(r"^uri(?:ListMember[0-9]*)?$", re.IGNORECASE)
-_WRITTEN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\n": "&#10;", "\r": "&#13;"})
-_MEDIA_TYPE = "application/x-slicer-mrb"
+_OF_VOXELS = ("vtkMRMLVolumeNode", "vtkMRMLSegmentationNode")
+_BUNDLE = "application/x-slicer-mrb"
+_MEDIA_TYPES = {".mrml": "application/x-slicer-mrml"}
 
 
-def read_scene(application: Application, file: Wanted) -> list[Any]:
+def read_scene(application: Application, file: Wanted) -> Parts[list[Any]]:
     """The nodes of a scene, added to those that are there, or alone (property ``clear``).
 
     Raises Forbidden (a scene that reaches out of its folder), CorruptData, LimitExceeded.
     """
-    if not zipfile.is_zipfile(file.path):
-        return _import(application, file, file.path)
     folder = Path(tempfile.mkdtemp(dir=application.folder, prefix="bundle-"))
     try:
-        unpack(file.path, folder, file.limits.voxels * BYTES_OF_A_VOXEL)
-        scenes = sorted(folder.rglob("*.mrml"), key=lambda path: (len(path.parts), path.name))
-        if not scenes:
-            raise CorruptData("The bundle holds no scene (.mrml)")
-        nodes = _import(application, file, scenes[0])
+        path, cleaned = yield from outside(lambda: _looked_through(file, folder))
+        nodes = _import(application, file, path, cleaned)
         _forget_files(application, nodes, folder)
         return nodes
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _looked_through(file: Wanted, folder: Path) -> tuple[Path, str]:
+    """Where the scene is, a bundle unpacked into ``folder``, and its text once all it names has been looked at."""
+    if not zipfile.is_zipfile(file.path):
+        return file.path, _cleaned(file, file.path)
+    unpack(file.path, folder, file.limits.voxels * BYTES_OF_A_VOXEL)
+    scenes = sorted(folder.rglob("*.mrml"), key=lambda path: (len(path.parts), path.name))
+    if not scenes:
+        raise CorruptData("The bundle holds no scene (.mrml)")
+    cleaned = _cleaned(file, scenes[0])
+    _unpack_voxels(folder, file.limits)
+    return scenes[0], cleaned
+
+
+def _unpack_voxels(folder: Path, limits: Limits) -> None:
+    """Unpack NRRD, too, as far as there is room: MRML's readers hold everybody up while they do it."""
+    aside = folder / f"plain-{os.urandom(8).hex()}"
+    left = limits.voxels * BYTES_OF_A_VOXEL
+    for path in folder.rglob("*.nrrd"):
+        if path.is_file():
+            with suppress(MicrotomeError):  # of files that the scene does not name
+                check_image(path, Limits(limits.voxels))
+                if packed.unpack_nrrd(path, aside, left):
+                    left -= aside.stat().st_size
+                    aside.replace(path)
 
 
 def unpack(bundle: Path, folder: Path, most: int) -> None:
@@ -106,9 +135,8 @@ def _unpack_one(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, 
     return written
 
 
-def _import(application: Application, file: Wanted, path: Path) -> list[Any]:
-    """Add the nodes of a scene file once everything it names has been looked at."""
-    cleaned = _cleaned(file, path)
+def _import(application: Application, file: Wanted, path: Path, cleaned: str) -> list[Any]:
+    """Add the nodes of a scene file, whose text is ``cleaned``."""
     scene = application.scene
     if file.flag("clear", default=False):
         scene.Clear(0)
@@ -131,11 +159,36 @@ def _import(application: Application, file: Wanted, path: Path) -> list[Any]:
     file.messages.extend(_told(messages, path))
     if not done and not nodes:
         raise failed(file, messages)
+    _without_broken_meshes(file, nodes)
+    _without_circles(file, nodes)
     shown = [node for node in nodes if node.IsA("vtkMRMLVolumeNode") and node.GetImageData() is not None]
     if shown and application.logic.GetSelectionNode().GetActiveVolumeID() is None and file.flag("show", default=True):
         volumes.show(application, shown[0])
     nodes.sort(key=lambda node: not (node.IsA("vtkMRMLDisplayableNode") and not node.GetHideFromEditors()))
     return nodes
+
+
+def _without_broken_meshes(file: Wanted, nodes: list[Any]) -> None:
+    """Models that would end the process when they are drawn stay empty."""
+    for node in nodes:
+        try:
+            if node.IsA("vtkMRMLModelNode") and node.GetMesh() is not None:
+                check_sound(node.GetMesh())
+        except CorruptData as error:
+            node.SetAndObserveMesh(None)
+            file.messages.append(f"{node.GetName()} stays empty. {error.message}")
+
+
+def _without_circles(file: Wanted, nodes: list[Any]) -> None:
+    """Transforms that lie below themselves lie below nothing: who follows them upwards would never arrive."""
+    for node in nodes:
+        above, steps = node, 0
+        while above is not None and steps <= len(nodes):
+            above = above.GetParentTransformNode() if above.IsA("vtkMRMLTransformableNode") else None
+            steps += 1
+        if above is not None:
+            node.SetAndObserveTransformNodeID(None)
+            file.messages.append(f"{node.GetName()} lies below itself; it is put below nothing")
 
 
 def _told(messages: Any, path: Path) -> list[str]:
@@ -150,15 +203,19 @@ class _Scene:
         self._file = file
         self._path = path
         self._depth = 0
+        self._elements = 0
         self.text: list[str] = ['<?xml version="1.0" encoding="UTF-8"?>\n']
         self.named: list[Path] = []
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
+        self._elements += 1
+        if self._elements > MAX_ELEMENTS:
+            raise LimitExceeded(f"The scene has more than {MAX_ELEMENTS} nodes", limit="MAX_ELEMENTS")
         if self._depth > 64:
             raise CorruptData("The scene is nested too deeply")
         kept = {key: value for key, value in attributes.items() if self._harmless(key, value)}
-        written = "".join(f' {key}="{_escaped(value)}"' for key, value in kept.items())
+        written = "".join(f' {key}="{escaped(value)}"' for key, value in kept.items())
         self.text.append(f"<{name}{written}>")
 
     def end(self, name: str) -> None:
@@ -166,22 +223,24 @@ class _Scene:
         self.text.append(f"</{name}>")
 
     def data(self, text: str) -> None:
-        self.text.append(_escaped(text))
+        self.text.append(escaped(text))
 
     def doctype(self, *_: object) -> None:
         raise CorruptData("A scene with entities of its own is not read")
 
     def _harmless(self, key: str, value: str) -> bool:
-        if _ADDRESS.match(key) and value:
+        if ADDRESS.match(key) and value:
             self._file.messages.append(f"The scene names a remote file, which is not fetched: {value[:100]}")
             return False
-        if _FILE.match(key) and value:
+        if FILE.match(key) and value:
             found = self._file.limits.beside
             if found is None:
                 raise Forbidden("The scene names files, and none may be read")
             # As MRML does: names are percent-encoded.
             self.named.append(_beside(self._path, unquote(value), self._file))
-        return True
+        if not (bearable := is_bearable(key, value)):
+            self._file.messages.append(f"{key[:50]} of the scene is no number that can be used; it is passed over")
+        return bearable
 
 
 def _beside(path: Path, name: str, file: Wanted) -> Path:
@@ -228,19 +287,6 @@ def type_with(error: MicrotomeError, message: str) -> MicrotomeError:
     return Forbidden(message) if isinstance(error, Forbidden) else CorruptData(message)
 
 
-def _escaped(text: str) -> str:
-    for plain, written in (
-        ("&", "&amp;"),
-        ("<", "&lt;"),
-        (">", "&gt;"),
-        ('"', "&quot;"),
-        ("\n", "&#10;"),
-        ("\r", "&#13;"),
-    ):
-        text = text.replace(plain, written)
-    return text
-
-
 def _forget_files(application: Application, nodes: list[Any], folder: Path) -> None:
     """The bundle is unpacked no more: its nodes came from no file."""
     for node in nodes:
@@ -249,14 +295,81 @@ def _forget_files(application: Application, nodes: list[Any], folder: Path) -> N
             node.SetFileName("")
 
 
-def save_scene(application: Application, call: SaveScene) -> File:
-    """Write everything into a bundle."""
+def save_scene(application: Application, call: SaveScene) -> Parts[File]:
+    """Write everything. Data is packed, and the bundle made, outside of the scene's thread."""
+    own = call.path is None
     if call.path is not None:
         path = places.writable(call.path, application.options.roots)
     else:
         path = Path(tempfile.mkdtemp(dir=application.folder)) / (Path(call.file_name).name or "scene.mrb")
+    folder = Path(tempfile.mkdtemp(dir=application.folder, prefix="bundle-"))
+    try:
+        packing = _write_plain(application, folder / path.stem)
+        make = lay_out if path.suffix.lower() == ".mrml" else _bundle
+
+        def finish() -> None:
+            _packed(folder, packing)
+            make(folder, path)
+
+        yield from outside(finish)
+    except BaseException:
+        if own:
+            shutil.rmtree(path.parent, ignore_errors=True)
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return File(str(path), path.name, _MEDIA_TYPES.get(path.suffix.lower(), _BUNDLE))
+
+
+def _write_plain(application: Application, folder: Path) -> list[str]:
+    """Write the scene into a folder, voxels not packed; ids of the storages that pack them.
+
+    Raises StorageUnavailable.
+    """
+    packing = list(_packing(application.scene))
     messages = slicer.vtkMRMLMessageCollection()
-    if not application.scene.WriteToMRB(str(path), None, messages) or not path.is_file():
-        told = "; ".join(_told(messages, path)[:3])
+    folder.mkdir()
+    try:
+        for node in packing:
+            node.SetDisableModifiedEvent(1)  # saving a scene is no change of it
+            node.SetUseCompression(0)
+        done = application.scene.SaveSceneToSlicerDataBundleDirectory(str(folder), None, messages)
+    finally:
+        for node in packing:
+            node.SetUseCompression(1)
+            node.SetDisableModifiedEvent(0)
+    if not done or not any(folder.glob("*.mrml")):
+        told = "; ".join(_told(messages, folder)[:3])
         raise StorageUnavailable("The scene could not be written" + (f": {told}" if told else ""), permanent=True)
-    return File(str(path), path.name, _MEDIA_TYPE)
+    return [node.GetID() for node in packing]
+
+
+def _packing(scene: Any) -> Iterator[Any]:
+    """The storages of voxels that are packed, made where there are none: saving makes them, too."""
+    nodes = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
+    for node in nodes:
+        if any(node.IsA(kind) for kind in _OF_VOXELS) and (node.GetStorageNode() or node.AddDefaultStorageNode()):
+            storage = node.GetStorageNode()
+            if storage.GetUseCompression() and (storage.GetFileName() or ".nrrd").lower().endswith(".nrrd"):
+                yield storage
+
+
+def _packed(folder: Path, packing: list[str]) -> None:
+    """Pack the voxels in the one folder that lies in ``folder``."""
+    aside = folder / "packed"
+    for plain in folder.rglob("*.nrrd"):
+        packed.pack_nrrd(plain, aside)
+        aside.replace(plain)
+    for scene in folder.glob("*/*.mrml"):
+        text = scene.read_bytes()
+        for name in packing:
+            tag = rb'(<[^<>]*\bid="%b"[^<>]*\buseCompression=")0"' % re.escape(name.encode())
+            text = re.sub(tag, rb'\g<1>1"', text, count=1)
+        scene.write_bytes(text)
+
+
+def _bundle(folder: Path, path: Path) -> None:
+    """Everything in a folder together."""
+    with in_place(path) as made, zipfile.ZipFile(made, "w", strict_timestamps=False) as archive:
+        for found in sorted(folder.rglob("*")):
+            archive.write(found, found.relative_to(folder))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from microtome.errors import InvalidRequest, StorageUnavailable
 from microtome.scene import places
+from microtome.scene.answers import Parts, outside
 from microtome.scene.calls.files import FILE_TYPES, Loaded, LoadFile
 from microtome.scene.calls.nodes import ReloadNodes
+from microtome.scene.mrml import volumes
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.files.bundle import read_scene
 from microtome.scene.mrml.files.dicom import read_dicom
-from microtome.scene.mrml.files.readers import READERS, Reader, reread, wanted
+from microtome.scene.mrml.files.readers import READERS, Reader, Wanted, look_again, wanted
 from microtome.scene.mrml.nodes import some
 from microtome.telemetry import logger
 
@@ -41,7 +44,7 @@ _BY_ENDING = {
 }
 
 
-def load_file(application: Application, call: LoadFile) -> Loaded:
+def load_file(application: Application, call: LoadFile) -> Parts[Loaded]:
     """Read a file of a type that is known."""
     own = [application.folder] if Path(call.path).is_absolute() else []
     path = places.existing(call.path, [*application.options.roots, *own])
@@ -55,7 +58,7 @@ def load_file(application: Application, call: LoadFile) -> Loaded:
         raise InvalidRequest("This is the name of a folder", parameter="path")
     file = wanted(application, path, call.name, call.properties)
     try:
-        nodes = (read_dicom if _is_dicom(path, file_type) else reader)(application, file)
+        nodes = yield from (read_dicom if _is_dicom(path, file_type) else reader)(application, file)
     except OSError as error:
         logger.warning("a file could not be read: %s", error)
         raise StorageUnavailable(f"{path.name} cannot be read", permanent=True) from error
@@ -82,21 +85,34 @@ def type_of(path: Path) -> str:
     return found
 
 
-def reload_nodes(application: Application, call: ReloadNodes) -> list[str]:
-    """Read those that came from a file again."""
-    return [node.GetID() for node in some(application, call.nodes) if reload(application, node)]
-
-
-def reload(application: Application, node: Any) -> bool:
-    """Read a node again from its file, with the same care; False for one that came from none.
+def reload_nodes(application: Application, call: ReloadNodes) -> Parts[list[str]]:
+    """Read those that came from a file again, with the same care: all, or none when one cannot be read.
 
     Raises as ``load_file``.
     """
+    found: list[tuple[Any, volumes.Prepared | None]] = []
+    for node in some(application, call.nodes):
+        file = _file_of(application, node)
+        if file is not None:
+            volume = node.IsA("vtkMRMLVolumeNode") and not node.IsA("vtkMRMLDiffusionWeightedVolumeNode")
+            found.append((node, (yield from outside(partial(look_again, file, volume=volume)))))
+    return [node.GetID() for node, made in found if node.GetScene() is not None and _refilled(node, made)]
+
+
+def _file_of(application: Application, node: Any) -> Wanted | None:
+    """What a node came from; None for one that came from no file."""
     storage = node.GetStorageNode() if node.IsA("vtkMRMLStorableNode") else None
     if storage is None or not storage.GetFileName():
-        return False
+        return None
     path = places.existing(storage.GetFullNameFromFileName(), [*application.options.roots, application.folder])
-    return reread(application, node, path)
+    return wanted(application, path, node.GetName(), {})
+
+
+def _refilled(node: Any, made: volumes.Prepared | None) -> bool:
+    if made is None:
+        return bool(node.GetStorageNode().ReadData(node))
+    volumes.fill(node, made)
+    return True
 
 
 def _forget(application: Application, nodes: list[Any]) -> None:

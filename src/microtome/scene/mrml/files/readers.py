@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from microtome.errors import CorruptData, MicrotomeError, UnsupportedFormat
+from microtome.errors import CorruptData, LimitExceeded, MicrotomeError, UnsupportedFormat
 from microtome.scene import places
+from microtome.scene.answers import Parts, outside
 from microtome.scene.images import Image, Limits, describe, open_image
 from microtome.scene.meshes import glb
 from microtome.scene.mrml import volumes
 from microtome.scene.mrml.application import Application
+from microtome.scene.mrml.files import meshes
 from microtome.scene.mrml.files.before import (
     check_any,
     check_json,
@@ -21,11 +25,15 @@ from microtome.scene.mrml.files.before import (
     check_segmentation,
     check_table,
     check_transform,
+    unpacked,
 )
 from microtome.scene.mrml.library import slicer
 from microtome.scene.mrml.meshes import as_polydata
 from microtome.scene.places import ending_of
 
+MAX_FRAMES = 10_000
+"""Volumes of a sequence: each becomes a node, which takes 2 ms."""
+_GLTF = {".glb", ".gltf"}
 _FALSE = {"", "0", "false"}
 """Qt makes false of these and true of every other text, "no" included."""
 
@@ -47,7 +55,8 @@ class Wanted:
         return default if text is None else text.strip().lower() not in _FALSE
 
 
-Reader = Callable[[Application, Wanted], list[Any]]
+Reader = Callable[[Application, Wanted], Parts[list[Any]]]
+"""The file is read outside of the scene's thread as far as our own readers and those of VTK alone go."""
 
 
 def wanted(application: Application, path: Path, name: str, properties: Mapping[str, str]) -> Wanted:
@@ -57,45 +66,57 @@ def wanted(application: Application, path: Path, name: str, properties: Mapping[
     return Wanted(path, name or places.stem(path.name), properties, limits, roots)
 
 
-def read_volume(application: Application, file: Wanted) -> list[Any]:
+def read_volume(application: Application, file: Wanted) -> Parts[list[Any]]:
     """A scalar, vector or label volume, shown in the slice views unless told not to."""
-    image = open_image(file.path, file.limits)
-    if image.frames:
-        raise UnsupportedFormat(
-            f"The file holds {len(image.frames)} volumes, one after the other; load it as SequenceFile", feature="4D"
-        )
-    if image.fields.get("modality") == "DWMRI":
+    made = yield from outside(lambda: _volume(file))
+    if made is None:
         node = _by_logic(application, file, "Volumes", "AddArchetypeVolume", file.name, 0)
     else:
-        node = add_image(application, file, image)
+        node = add_image(application, file, made)
     if file.flag("show", default=True):
         volumes.show(application, node)
     return [node]
 
 
-def add_image(application: Application, file: Wanted, image: Image) -> Any:
-    """A volume node of an image, changed as the properties tell, that knows its file."""
+def _volume(file: Wanted) -> volumes.Prepared | None:
+    """The one volume of a file; None for diffusion weighted ones and tensors, which MRML reads."""
+    image = open_image(file.path, file.limits)
+    if image.frames:
+        raise UnsupportedFormat(
+            f"The file holds {len(image.frames)} volumes, one after the other; load it as SequenceFile", feature="4D"
+        )
+    tensors = "-matrix" in image.fields.get("kinds", "").lower() and image.components in {6, 7, 9}
+    return None if tensors or image.fields.get("modality") == "DWMRI" else changed(file, image)
+
+
+def changed(file: Wanted, image: Image) -> volumes.Prepared:
+    """An image changed as the properties tell."""
     if file.flag("discardOrientation", default=False):
         image = volumes.unturned(image)
     if file.flag("center", default=False):
         image = volumes.centered(image)
-    node = volumes.add_volume(application, image, file.name, label=file.flag("labelmap", default=False))
+    return volumes.prepared(image, label=file.flag("labelmap", default=False))
+
+
+def add_image(application: Application, file: Wanted, made: volumes.Prepared) -> Any:
+    """A volume node that knows its file."""
+    node = volumes.add_volume(application, made, file.name)
     if (color := file.properties.get("colorNodeID")) and application.scene.GetNodeByID(color) is not None:
         node.GetDisplayNode().SetAndObserveColorNodeID(color)
     _remember(node, file.path)
     return node
 
 
-def read_sequence(application: Application, file: Wanted) -> list[Any]:
+def read_sequence(application: Application, file: Wanted) -> Parts[list[Any]]:
     """Volumes over time as a sequence, with a browser that shows the first."""
-    image = open_image(file.path, file.limits)
+    frames = yield from outside(lambda: _frames(file))
     scene = application.scene
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", scene.GenerateUniqueName(file.name))
     sequence.SetIndexName("frame")
     sequence.SetIndexUnit("")
-    for number, voxels in enumerate(image.frames or [image.voxels]):
-        frame = slicer.vtkMRMLVectorVolumeNode() if voxels.ndim == 4 else slicer.vtkMRMLScalarVolumeNode()
-        volumes.fill(frame, Image(voxels, image.ijk_to_ras))
+    for number, made in enumerate(frames):
+        frame = slicer.vtkMRMLVectorVolumeNode() if made.components > 1 else slicer.vtkMRMLScalarVolumeNode()
+        volumes.fill(frame, made)
         frame.SetName(f"{file.name}_{number}")
         sequence.SetDataNodeAtValue(frame, str(number))
     browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", scene.GenerateUniqueName(f"{file.name} browser"))
@@ -108,25 +129,51 @@ def read_sequence(application: Application, file: Wanted) -> list[Any]:
     return [sequence, browser, *([proxy] if proxy is not None else [])]
 
 
-def read_segmentation(application: Application, file: Wanted) -> list[Any]:
+def _frames(file: Wanted) -> list[volumes.Prepared]:
+    image = open_image(file.path, file.limits)
+    if len(image.frames) > MAX_FRAMES:
+        raise LimitExceeded(f"A sequence has at most {MAX_FRAMES} volumes", limit="MAX_FRAMES", value=len(image.frames))
+    return [volumes.prepared(Image(voxels, image.ijk_to_ras)) for voxels in image.frames or [image.voxels]]
+
+
+def read_segmentation(application: Application, file: Wanted) -> Parts[list[Any]]:
     """Segments of a labelmap (.seg.nrrd, .nrrd, .nii), or of surfaces."""
-    check_segmentation(file.path, file.limits)
-    color = application.scene.GetNodeByID(file.properties.get("colorNodeID", ""))
-    opacities = file.flag("autoOpacities", default=True)
-    if describe(file.path) == "" or file.path.name.lower().endswith(".seg.nrrd"):
-        node = _by_logic(application, file, "Segmentations", "LoadSegmentationFromFile", opacities, file.name, color)
-    else:
-        node = _of_labels(application, file, color)
+    folder = Path(tempfile.mkdtemp(dir=application.folder, prefix="segments-"))
+    try:
+        found = yield from outside(lambda: _segments(file, folder))
+        color = application.scene.GetNodeByID(file.properties.get("colorNodeID", ""))
+        if isinstance(found, volumes.Prepared):
+            node = _of_labels(application, file, found, color)
+        else:
+            opacities = file.flag("autoOpacities", default=True)
+            plain = replace(file, path=found)
+            node = _by_logic(
+                application, plain, "Segmentations", "LoadSegmentationFromFile", opacities, file.name, color
+            )
+            if found != file.path and node.GetStorageNode() is not None:
+                node.GetStorageNode().SetFileName(str(file.path))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     node.CreateDefaultDisplayNodes()
     return [node]
 
 
-def _of_labels(application: Application, file: Wanted, color: Any) -> Any:
-    """A labelmap of any of our formats as segments: one for each value."""
+def _segments(file: Wanted, folder: Path) -> Path | volumes.Prepared:
+    """A labelmap of any of our formats; or a file that MRML reads, unpacked for it in ``folder``."""
+    check_segmentation(file.path, file.limits)
+    if describe(file.path) == "":
+        return file.path
+    if file.path.name.lower().endswith(".seg.nrrd"):
+        return unpacked(file.path, folder, file.limits)
     image = open_image(file.path, file.limits)
     if image.components > 1 or image.voxels.dtype.kind not in "iub":
         raise UnsupportedFormat("Segments are made of one whole number a voxel", feature="segmentation")
-    labels = volumes.add_volume(application, image, f"{file.name} labels", label=True)
+    return volumes.prepared(image, label=True)
+
+
+def _of_labels(application: Application, file: Wanted, made: volumes.Prepared, color: Any) -> Any:
+    """Segments of a labelmap: one for each value."""
+    labels = volumes.add_volume(application, made, f"{file.name} labels")
     if color is not None:
         labels.GetDisplayNode().SetAndObserveColorNodeID(color.GetID())
     node = application.scene.AddNewNodeByClass(
@@ -138,31 +185,34 @@ def _of_labels(application: Application, file: Wanted, color: Any) -> Any:
     return node
 
 
-def read_model(application: Application, file: Wanted) -> list[Any]:
+def read_model(application: Application, file: Wanted) -> Parts[list[Any]]:
     """A mesh. ``coordinateSystem``: RAS or LPS of files that do not tell; LPS."""
-    check_mesh(file.path)
-    if file.path.suffix.lower() in {".glb", ".gltf"}:
-        return [_of_gltf(application, file)]
-    ras = file.properties.get("coordinateSystem", "LPS").strip().upper() in {"RAS", "0"}
-    storage = slicer.vtkMRMLStorageNode
-    system = storage.CoordinateSystemRAS if ras else storage.CoordinateSystemLPS
-    return [_renamed(application, file, _by_logic(application, file, "Models", "AddModel", system))]
-
-
-def _of_gltf(application: Application, file: Wanted) -> Any:
+    mesh, ras = yield from outside(lambda: _mesh(file))
     scene = application.scene
-    mesh = glb.read(file.path.read_bytes())
     node = scene.AddNewNodeByClass("vtkMRMLModelNode", scene.GenerateUniqueName(file.name))
-    node.SetAndObservePolyData(as_polydata(mesh))
+    node.SetAndObserveMesh(mesh)
     node.CreateDefaultDisplayNodes()
-    return node
+    if file.path.suffix.lower() not in _GLTF:
+        _remember(node, file.path)
+        kinds = slicer.vtkMRMLStorageNode
+        node.GetStorageNode().SetCoordinateSystem(kinds.CoordinateSystemRAS if ras else kinds.CoordinateSystemLPS)
+    return [node]
 
 
-def read_markups(application: Application, file: Wanted) -> list[Any]:
+def _mesh(file: Wanted) -> tuple[Any, bool]:
+    """A mesh in the scene's coordinates, and whether they are those of the file."""
+    check_mesh(file.path)
+    if file.path.suffix.lower() in _GLTF:
+        return as_polydata(glb.read(file.path.read_bytes())), True
+    ras = file.properties.get("coordinateSystem", "LPS").strip().upper() in {"RAS", "0"}
+    return meshes.read(file.path, ras=ras, messages=file.messages)
+
+
+def read_markups(application: Application, file: Wanted) -> Parts[list[Any]]:
     """Points, lines, angles, curves, planes and regions: all of a file."""
     if ending_of(file.path.name) == ".acsv":
         raise UnsupportedFormat("Annotations of Slicer 4 (.acsv) are not read; save them as .mrk.json", feature=".acsv")
-    check_json(file.path)
+    yield from outside(lambda: check_json(file.path))
     known = ids_of(application.scene)
     messages = slicer.vtkMRMLMessageCollection()
     first = application.logics["Markups"].LoadMarkups(str(file.path), file.name, messages)
@@ -173,40 +223,44 @@ def read_markups(application: Application, file: Wanted) -> list[Any]:
     return found
 
 
-def read_transform(application: Application, file: Wanted) -> list[Any]:
+def read_transform(application: Application, file: Wanted) -> Parts[list[Any]]:
     """A linear, grid, spline or composite transform."""
-    check_transform(file.path, file.limits)
+    yield from outside(lambda: check_transform(file.path, file.limits))
     node = _by_logic(application, file, "Transforms", "AddTransform", application.scene)
     return [_renamed(application, file, node)]
 
 
-def read_table(application: Application, file: Wanted) -> list[Any]:
+def read_table(application: Application, file: Wanted) -> Parts[list[Any]]:
     """Columns of a .csv, .tsv or .txt."""
-    check_table(file.path)
+    yield from outside(lambda: check_table(file.path))
     return [_by_logic(application, file, "Tables", "AddTable", file.name, True, "")]  # noqa: FBT003 - find a schema; VTK knows no keywords
 
 
-def read_text(application: Application, file: Wanted) -> list[Any]:
+def read_text(application: Application, file: Wanted) -> Parts[list[Any]]:
     """A text as it is."""
-    check_table(file.path)
+    text = yield from outside(lambda: _text(file.path))
     node = application.scene.AddNewNodeByClass("vtkMRMLTextNode", application.scene.GenerateUniqueName(file.name))
-    try:
-        node.SetText(file.path.read_text("utf-8"))
-    except ValueError as error:
-        application.scene.RemoveNode(node)
-        raise CorruptData(f"Failed to load node from file: {file.path.name}. It is no text in UTF-8") from error
+    node.SetText(text)
     return [node]
 
 
-def read_colors(application: Application, file: Wanted) -> list[Any]:
+def _text(path: Path) -> str:
+    check_table(path)
+    try:
+        return path.read_text("utf-8")
+    except ValueError as error:
+        raise CorruptData(f"Failed to load node from file: {path.name}. It is no text in UTF-8") from error
+
+
+def read_colors(application: Application, file: Wanted) -> Parts[list[Any]]:
     """A colour table."""
-    check_table(file.path)
+    yield from outside(lambda: check_table(file.path))
     return [_by_logic(application, file, "Colors", "LoadColorFile", file.name)]
 
 
-def read_transfer_function(application: Application, file: Wanted) -> list[Any]:
+def read_transfer_function(application: Application, file: Wanted) -> Parts[list[Any]]:
     """Colours and opacities of volume rendering (.vp, .vp.json)."""
-    check_json(file.path)
+    yield from outside(lambda: check_json(file.path))
     node = application.logics["VolumeRendering"].AddVolumePropertyFromFile(str(file.path))
     if node is None:
         raise failed(file, None)
@@ -265,14 +319,15 @@ def _remember(node: Any, path: Path) -> None:
         node.GetStorageNode().SetFileName(str(path))
 
 
-def reread(application: Application, node: Any, path: Path) -> bool:
-    """Fill a node again from its file. Raises as reading does."""
-    file = wanted(application, path, node.GetName(), {})
-    if node.IsA("vtkMRMLVolumeNode") and not node.IsA("vtkMRMLDiffusionWeightedVolumeNode") and describe(path):
-        volumes.fill(node, open_image(path, file.limits))
-        return True
-    check_any(path, file.limits)
-    return bool(node.GetStorageNode().ReadData(node))
+def look_again(file: Wanted, *, volume: bool) -> volumes.Prepared | None:
+    """What a node is filled with again; None when MRML reads the file, which may be read. Any thread.
+
+    Raises as reading does.
+    """
+    if volume and describe(file.path):
+        return volumes.prepared(open_image(file.path, file.limits))
+    check_any(file.path, file.limits)
+    return None
 
 
 READERS: dict[str, Reader] = {

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from microtome.errors import InvalidRequest, StorageUnavailable
 from microtome.scene import places
+from microtome.scene.answers import Parts, outside
 from microtome.scene.calls.base import File
 from microtome.scene.calls.files import SaveNode
+from microtome.scene.images import writing
+from microtome.scene.images.packing import pack_gzip, pack_nrrd
 from microtome.scene.meshes import glb
+from microtome.scene.mrml import volumes
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.library import slicer
 from microtome.scene.mrml.meshes import mesh_of
@@ -29,6 +37,7 @@ MEDIA_TYPES = {
     ".txt": "text/plain",
     ".nii.gz": "application/gzip",
 }
+_VOLUME = "vtkMRMLVolumeArchetypeStorageNode"
 _VOLUMES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd", ".hdr", ".img")
 _MODELS = (".vtk", ".vtp", ".stl", ".ply", ".obj", ".glb", ".vtu")
 _GRIDS = (".vtk", ".vtu", ".glb")
@@ -41,7 +50,7 @@ _PROPERTIES = (".vp.json", ".json", ".vp")
 _ENDINGS: dict[str, tuple[tuple[str, ...], str]] = {
     "vtkMRMLSegmentationNode": (_SEGMENTATIONS, "vtkMRMLSegmentationStorageNode"),
     "vtkMRMLDiffusionWeightedVolumeNode": ((".nrrd", ".nhdr"), "vtkMRMLNRRDStorageNode"),
-    "vtkMRMLVolumeNode": (_VOLUMES, "vtkMRMLVolumeArchetypeStorageNode"),
+    "vtkMRMLVolumeNode": (_VOLUMES, _VOLUME),
     "vtkMRMLModelNode": (_MODELS, "vtkMRMLModelStorageNode"),
     "vtkMRMLMarkupsROINode": (_MARKUPS[:2], "vtkMRMLMarkupsROIJsonStorageNode"),
     "vtkMRMLMarkupsPlaneNode": (_MARKUPS[:2], "vtkMRMLMarkupsPlaneJsonStorageNode"),
@@ -58,20 +67,27 @@ _OTHER = {".fcsv": "vtkMRMLMarkupsFiducialStorageNode", ".vp": "vtkMRMLVolumePro
 _FALSE = {"", "0", "false"}
 
 
-def save_node(application: Application, call: SaveNode) -> File:
+def save_node(application: Application, call: SaveNode) -> Parts[File]:
     """Write one node."""
     found = some(application, call.nodes)
     if len(found) > 1:
         raise InvalidRequest("/mrml/file can only be used for a single node", parameter="nodes")
     node = found[0]
     path = destination(application, call.path, call.file_name, node.GetName() or "node")
-    ending, storage_class = _how(node, path)
-    copy = _moved(application, node) if call.apply_transforms else node
-    compress = call.properties.get("useCompression", "1").strip().lower() not in _FALSE
-    if ending == ".glb":
-        path.write_bytes(glb.write([mesh_of(copy.GetMesh(), node.GetName() or "", _color(node))]))
-    else:
-        write(copy, path, storage_class, call.properties, compress=compress)
+    try:
+        ending, storage_class = _how(node, path)
+        copy = _moved(application, node) if call.apply_transforms else node
+        compress = call.properties.get("useCompression", "1").strip().lower() not in _FALSE
+        if ending == ".glb":
+            yield from _write_glb(copy, path, node.GetName() or "", _color(node))
+        elif ending == ".nrrd" and storage_class == _VOLUME and _is_plain(copy, call.properties):
+            yield from _write_nrrd(copy, path, compress=compress)
+        else:
+            yield from write_packed(application, copy, path, storage_class, call.properties, compress=compress)
+    except BaseException:
+        if call.path is None:
+            shutil.rmtree(path.parent, ignore_errors=True)
+        raise
     return File(str(path), path.name, MEDIA_TYPES.get(ending, "application/octet-stream"))
 
 
@@ -83,6 +99,79 @@ def destination(application: Application, path: str | None, file_name: str, name
     if file_name.startswith("."):
         file_name = "".join(letter if letter.isalnum() or letter in " ._-()" else "_" for letter in name) + file_name
     return Path(tempfile.mkdtemp(dir=application.folder)) / (file_name or "node")
+
+
+def _is_plain(node: Any, properties: Mapping[str, str]) -> bool:
+    """Whether our own writer can write a volume."""
+    return volumes.image_of(node) is not None and not properties.get("fileFormat")
+
+
+def _write_nrrd(node: Any, path: Path, *, compress: bool) -> Parts[None]:
+    image = volumes.image_of(node)
+    assert image is not None  # noqa: S101 - looked at before
+
+    def work() -> None:
+        with in_place(path) as made, made.open("wb") as file:
+            writing.write(file, image, "gzip" if compress else "raw")
+
+    yield from outside(work)
+
+
+def _write_glb(node: Any, path: Path, name: str, color: tuple[float, float, float, float]) -> Parts[None]:
+    if (mesh := node.GetMesh()) is not None:
+        copy = mesh.NewInstance()  # VTK builds what it needs to go through cells into the mesh
+        copy.DeepCopy(mesh)
+        mesh = copy
+
+    def work() -> None:
+        with in_place(path) as made:
+            made.write_bytes(glb.write([mesh_of(mesh, name, color)]))
+
+    yield from outside(work)
+
+
+@contextmanager
+def in_place(path: Path) -> Generator[Path]:
+    """A new file that takes the place of another when it is complete. Raises StorageUnavailable."""
+    made = path.with_name(f".{path.name[:100]}.{os.urandom(4).hex()}")
+    try:
+        yield made
+        made.replace(path)
+    except OSError as error:
+        raise StorageUnavailable(f"{path.name} could not be written", permanent=True) from error
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def write_packed(
+    application: Application,
+    node: Any,
+    path: Path,
+    storage_class: str,
+    properties: Mapping[str, str],
+    *,
+    compress: bool = True,
+) -> Parts[None]:
+    """As ``write``; files that are packed are packed outside of the scene's thread.
+
+    Raises StorageUnavailable.
+    """
+    name = path.name.lower()
+    if not compress or not name.endswith((".nrrd", ".nii.gz")):
+        write(node, path, storage_class, properties, compress=compress)
+        return
+    folder = Path(tempfile.mkdtemp(dir=application.folder))
+    try:
+        plain = folder / (path.name if name.endswith(".nrrd") else path.name[: -len(".gz")])
+        write(node, plain, storage_class, properties, compress=False)
+
+        def work() -> None:
+            with in_place(path) as made:
+                (pack_nrrd if name.endswith(".nrrd") else pack_gzip)(plain, made)
+
+        yield from outside(work)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write(node: Any, path: Path, storage_class: str, properties: Any, *, compress: bool = True) -> None:

@@ -31,7 +31,7 @@ def effort(application: Application, window: Window, wanted: Effort) -> Generato
     """Draw volumes coarsely inside, when that is wanted and the processor draws them."""
     mappers = list(_mappers(application, window)) if window.software else []
     coarse = wanted == "interactive"
-    view = application.scene.GetNodeByID("vtkMRMLViewNode1")
+    view = window.node
     before = view.GetVolumeRenderingOversamplingFactor()
     if mappers:
         view.SetVolumeRenderingOversamplingFactor(1.0 if coarse else max(before, 1.0))

@@ -1,4 +1,4 @@
-"""The 3D view: its camera, its looks, its pictures."""
+"""3D views: their cameras, their looks, their pictures."""
 
 from __future__ import annotations
 
@@ -29,42 +29,38 @@ from microtome.scene.mrml.shown import color
 from microtome.scene.mrml.threed import rendering
 from microtome.scene.mrml.threed.gltf import exported
 from microtome.scene.mrml.threed.window import DEFAULT_SIZE, Window
+from microtome.scene.mrml.views import threed_name, threed_node
 from microtome.scene.slices.picture import check_format, check_size, encoded
 
-_VIEW = "vtkMRMLViewNode1"
 _AXES = {"r": "Right", "l": "Left", "s": "Superior", "i": "Inferior", "a": "Anterior", "p": "Posterior"}
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _FARTHEST = 1e6
 
 
-def window_of(application: Application) -> Window:
-    """The window of the 3D view. Raises StorageUnavailable where nothing can draw it."""
-    found = application.windows.get(_VIEW)
+def window_of(application: Application, node: Any) -> Window:
+    """The window of a 3D view. Raises StorageUnavailable where nothing can draw it."""
+    found = application.windows.get(node.GetID())
+    if found is not None and found.node is not node:  # the scene was closed meanwhile
+        found.close()
+        found = None
     if found is None:
         renderer = find_renderer()
         if renderer is None:
             raise StorageUnavailable(HELP, permanent=True)
-        found = application.windows[_VIEW] = Window(
-            application.scene, application.logic, view_node(application), renderer
-        )
+        found = application.windows[node.GetID()] = Window(application.scene, application.logic, node, renderer)
     return found
-
-
-def view_node(application: Application) -> Any:
-    """The node of the 3D view."""
-    return application.scene.GetNodeByID(_VIEW)
 
 
 def render_threed(application: Application, call: RenderThreeD) -> Later | Picture:
     """The picture of the view: drawn in this thread, encoded outside of it."""
-    window = window_of(application)
-    size = check_size(*(call.size or _size(application)))
+    window = window_of(application, threed_node(application, call.view))
+    size = check_size(*(call.size or _size(application, window.node)))
     check_format(call.format)
     node = window.camera_node()
     before = None if call.keep else _camera(node)
     try:
         turn(application, window, call.turn)
-        version = _version(application, node, call, size)
+        version = _version(application, window.node, node, call, size)
         if call.known == version:
             return Picture(b"", "", *size, version)
         with rendering.effort(application, window, call.effort):
@@ -80,21 +76,21 @@ def render_threed(application: Application, call: RenderThreeD) -> Later | Pictu
     return Later(work)
 
 
-def get_camera(application: Application, _: GetCamera) -> Camera:
+def get_camera(application: Application, call: GetCamera) -> Camera:
     """Where the camera is."""
-    return _camera(window_of(application).camera_node())
+    return _camera(window_of(application, threed_node(application, call.view)).camera_node())
 
 
 def turn_camera(application: Application, call: TurnCamera) -> Camera:
     """Move it."""
-    window = window_of(application)
+    window = window_of(application, threed_node(application, call.view))
     turn(application, window, call.turn)
     return _camera(window.camera_node())
 
 
 def set_threed_view(application: Application, call: SetThreeDView) -> ThreeDView:
     """Change how the view looks."""
-    node = view_node(application)
+    node = threed_node(application, call.view)
     if call.box is not None:
         node.SetBoxVisible(call.box)
     if call.axis_labels is not None:
@@ -106,31 +102,33 @@ def set_threed_view(application: Application, call: SetThreeDView) -> ThreeDView
         node.SetBackgroundColor(*lower)
         node.SetBackgroundColor2(*upper)
     if call.size is not None:
-        window_of(application).window.SetSize(*check_size(*call.size))
-    return get_threed_view(application, GetThreeDView())
+        window_of(application, node).window.SetSize(*check_size(*call.size))
+    return get_threed_view(application, GetThreeDView(view=call.view))
 
 
-def get_threed_view(application: Application, _: GetThreeDView) -> ThreeDView:
+def get_threed_view(application: Application, call: GetThreeDView) -> ThreeDView:
     """How the view looks."""
-    node, renderer = view_node(application), find_renderer()
+    node, renderer = threed_node(application, call.view), find_renderer()
     return ThreeDView(
+        view=threed_name(node),
         box=bool(node.GetBoxVisible()),
         axis_labels=bool(node.GetAxisLabelsVisible()),
         background=(_hex(node.GetBackgroundColor()), _hex(node.GetBackgroundColor2())),
         parallel=node.GetRenderMode() == slicer.vtkMRMLViewNode.Orthographic,
-        size=_size(application),
+        size=_size(application, node),
         renderer="" if renderer is None else renderer.name,
     )
 
 
 def export_threed(application: Application, call: ExportThreeD) -> bytes:
     """What is visible, as glTF; the box only when asked for."""
-    node, window = view_node(application), window_of(application)
+    node = threed_node(application, call.view)
+    window = window_of(application, node)
     box, labels = node.GetBoxVisible(), node.GetAxisLabelsVisible()
     node.SetBoxVisible(call.box)
     node.SetAxisLabelsVisible(call.box)
     try:
-        window.draw(_size(application))
+        window.draw(_size(application, node))
         return exported(window.window)
     finally:
         node.SetBoxVisible(box)
@@ -138,8 +136,18 @@ def export_threed(application: Application, call: ExportThreeD) -> bytes:
 
 
 def turn(application: Application, window: Window, change: Turn) -> None:
-    """Move the camera."""
+    """Move the camera; where the move is out of all bounds, it stays."""
     node = window.camera_node()
+    before = _camera(node)
+    _turned(application, window, node, change)
+    after = _camera(node)
+    numbers = (*after.position, *after.focal_point, *after.view_up, after.parallel_scale or 0.0)
+    if not all(abs(number) <= _FARTHEST for number in numbers):  # NaN is not
+        _place(node, before)
+        raise InvalidRequest("The camera would be out of all bounds", parameter="camera")
+
+
+def _turned(application: Application, window: Window, node: Any, change: Turn) -> None:
     if change.camera is not None:
         _place(node, change.camera)
     if change.look_from:
@@ -150,7 +158,7 @@ def turn(application: Application, window: Window, change: Turn) -> None:
             )
         node.RotateTo(getattr(slicer.vtkMRMLCameraNode, axis))
     if change.reset:
-        window.draw(_size(application))  # bounds are known of what was drawn
+        window.draw(_size(application, window.node))  # bounds are known of what was drawn
         window.reset()
     camera = node.GetCamera()
     for angle, name in ((change.azimuth, "Azimuth"), (change.elevation, "Elevation"), (change.roll, "Roll")):
@@ -214,15 +222,15 @@ def _place(node: Any, camera: Camera) -> None:
         node.SetParallelScale(max(_finite(camera.parallel_scale), 1e-6))
 
 
-def _size(application: Application) -> tuple[int, int]:
-    window = application.windows.get(_VIEW)
+def _size(application: Application, node: Any) -> tuple[int, int]:
+    window = application.windows.get(node.GetID())
     if window is None:
         return DEFAULT_SIZE
     width, height = window.window.GetSize()
     return int(width), int(height)
 
 
-def _version(application: Application, camera_node: Any, call: RenderThreeD, size: tuple[int, int]) -> str:
+def _version(application: Application, view: Any, camera_node: Any, call: RenderThreeD, size: tuple[int, int]) -> str:
     """Of everything that could be seen: every change in the scene has a later time."""
     digest = hashlib.blake2b(f"{application.started}".encode(), digest_size=12)
     scene = application.scene
@@ -237,9 +245,8 @@ def _version(application: Application, camera_node: Any, call: RenderThreeD, siz
             digest.update(b"%d," % node.GetImageData().GetMTime())
         elif node.IsA("vtkMRMLSegmentationNode"):
             digest.update(b"%d," % node.GetSegmentation().GetMTime())
-    view = view_node(application)
     looks = (view.GetBoxVisible(), view.GetAxisLabelsVisible(), view.GetBackgroundColor(), view.GetBackgroundColor2())
-    asked = (size, call.format, call.quality, call.effort)
+    asked = (view.GetLayoutName(), size, call.format, call.quality, call.effort)
     digest.update(repr((_camera(camera_node), view.GetRenderMode(), looks, asked)).encode())
     return digest.hexdigest()
 

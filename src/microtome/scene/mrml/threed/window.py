@@ -58,7 +58,7 @@ class Window:
                 factory.RegisterDisplayableManager(name)
         self.managers.Initialize(factory, self.renderer)
         self.managers.SetMRMLDisplayableNode(view_node)
-        self._node = view_node
+        self.node = view_node
 
     def camera_node(self) -> Any:
         """The camera of the view."""
@@ -86,13 +86,13 @@ class Window:
 
     def reset(self) -> None:
         """All that is visible in view, without the box."""
-        box, labels = self._node.GetBoxVisible(), self._node.GetAxisLabelsVisible()
-        self._node.SetBoxVisible(0)
-        self._node.SetAxisLabelsVisible(0)
+        box, labels = self.node.GetBoxVisible(), self.node.GetAxisLabelsVisible()
+        self.node.SetBoxVisible(0)
+        self.node.SetAxisLabelsVisible(0)
         self.renderer.ResetCamera()
-        self._node.SetBoxVisible(box)
-        self._node.SetAxisLabelsVisible(labels)
-        self._node.InvokeEvent(slicer.vtkMRMLViewNode.ResetFocalPointRequestedEvent)
+        self.node.SetBoxVisible(box)
+        self.node.SetAxisLabelsVisible(labels)
+        self.node.InvokeEvent(slicer.vtkMRMLViewNode.ResetFocalPointRequestedEvent)
 
     def close(self) -> None:
         """Let go of the GL context."""

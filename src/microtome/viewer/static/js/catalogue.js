@@ -235,6 +235,24 @@ function wire() {
   ).observe(more);
 }
 
-wire();
-if (page.query) history.replaceState(null, "", addressOf(where()));
-open();
+/** The slides are switched off: what else there is. */
+function lead(pages) {
+  wireTheme();
+  find("search-form").style.visibility = "hidden"; // it keeps its place among the tools
+  for (const id of ["as-grid", "hide-labels"]) (find(id).closest(".segmented") ?? find(id)).hidden = true;
+  find("state").replaceChildren(
+    state({
+      symbol: "slides",
+      title: "Slides are not shown here",
+      text: `Whoever runs this server has switched the slides off.${pages.length ? " It has:" : ""}`,
+      actions: pages.map(([title, path]) => make("a", { class: "button", href: page.base + path, text: title })),
+    }),
+  );
+}
+
+if (page.elsewhere) lead(page.elsewhere);
+else {
+  wire();
+  if (page.query) history.replaceState(null, "", addressOf(where()));
+  open();
+}

@@ -2,7 +2,7 @@
 
 import { ApiError } from "./shared/api.js";
 import { make, state } from "./shared/dom.js";
-import { count } from "./shared/format.js";
+import { bytes as size, count } from "./shared/format.js";
 import { wireTheme } from "./shared/theme.js";
 import { refusal } from "./dicom/refusal.js";
 import { askJson } from "./dicom/server.js";
@@ -16,19 +16,11 @@ const KINDS = [
   ["noted", "Served with remarks"],
 ];
 const WORDS = { broken: "broken", duplicate: "duplicate", other: "no instance", noted: "served" };
-const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
 
 const find = (id) => document.getElementById(id);
 let kind = new URLSearchParams(location.search).get("kind") ?? "";
 let rows = null;
 let cursor = "";
-
-function size(bytes) {
-  let unit = 0;
-  let value = bytes;
-  while (value >= 1000 && unit < UNITS.length - 1) [value, unit] = [value / 1000, unit + 1];
-  return `${unit ? Number(value.toPrecision(3)) : value} ${UNITS[unit]}`;
-}
 
 async function load() {
   find("more")?.remove();

@@ -1,7 +1,9 @@
 // The page of the scene: four views, a panel, and what they tell each other.
 
 import { make, toast } from "./shared/dom.js";
+import { page } from "./shared/page.js";
 import { wireTheme } from "./shared/theme.js";
+import { Log } from "./scene/log.js";
 import { Panel } from "./scene/panel.js";
 import * as server from "./scene/server.js";
 import { SliceView } from "./scene/slice.js";
@@ -120,13 +122,25 @@ function wire() {
   choose("window");
   document.getElementById("screenshot").href = server.sceneAddress("/screenshot");
   document.getElementById("undo").addEventListener("click", () => void undo());
-  const toggle = document.getElementById("toggle-panel");
-  toggle.addEventListener("click", () => {
-    const open = toggle.getAttribute("aria-expanded") === "true";
-    toggle.setAttribute("aria-expanded", String(!open));
-    document.getElementById("panel").hidden = open;
+  opens("toggle-panel", (open) => {
+    document.getElementById("panel").hidden = !open;
   });
+  if (page.log) {
+    const log = new Log(document.getElementById("log"));
+    opens("toggle-log", (open) => log.show(open)).hidden = false;
+  }
   drops();
+}
+
+/** A button that shows something and hides it. */
+function opens(id, show) {
+  const toggle = document.getElementById(id);
+  toggle.addEventListener("click", () => {
+    const open = toggle.getAttribute("aria-expanded") !== "true";
+    toggle.setAttribute("aria-expanded", String(open));
+    show(open);
+  });
+  return toggle;
 }
 
 async function undo() {

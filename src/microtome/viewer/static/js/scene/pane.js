@@ -22,6 +22,7 @@ export class Pane {
     this.element.querySelector("header").dataset.color = color;
     this.size = [512, 512];
     this.pictures = 0;
+    this.tell("The scene is starting …");
     this.live = new Live(name, { shown: (bitmap, told) => this.#show(bitmap, told), failed: (text) => this.tell(text) });
     new ResizeObserver(() => this.#measure()).observe(this.element.querySelector(".stage"));
   }

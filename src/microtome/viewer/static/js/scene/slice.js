@@ -5,7 +5,7 @@ import { millimetres, named, pitch, toRas } from "./geometry.js";
 import { Pane, dragged } from "./pane.js";
 
 const ORIENTATIONS = ["axial", "sagittal", "coronal"];
-const OVERLAY = ["segments", "markups", "intersections", "orientation", "scale"];
+const OVERLAY = ["segments", "models", "markups", "intersections", "orientation", "scale"];
 
 export class SliceView {
   /** `room`: mode(), window(dx, dy), placed(point), cross(point, view). */

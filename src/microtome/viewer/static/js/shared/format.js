@@ -10,6 +10,16 @@ function digits(value) {
 }
 
 export const count = (value) => whole.format(value);
+
+const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
+
+/** "38 bytes", "3.24 kB". */
+export function bytes(value) {
+  let unit = 0;
+  while (value >= 1000 && unit < UNITS.length - 1) [value, unit] = [value / 1000, unit + 1];
+  return `${unit ? Number(value.toPrecision(3)) : value} ${UNITS[unit]}`;
+}
+
 export const pixels = (width, height) => `${whole.format(width)} × ${whole.format(height)}`;
 
 /** A length in µm: "0.252 µm", "84.3 µm", "1.27 mm". */

@@ -90,7 +90,7 @@ export class SlideCard {
   #name() {
     const { id, name } = this.slide;
     // A bearer token does not travel with a link.
-    if (page.login === "token") return make("span", { class: "name", text: name, title: id });
+    if (page.login === "token" || page.viewer === false) return make("span", { class: "name", text: name, title: id });
     return make("a", { class: "name", href: address(`/slides/${encodeURIComponent(id)}/viewer`), text: name, title: id });
   }
 
