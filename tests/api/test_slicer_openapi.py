@@ -49,7 +49,8 @@ def mounted() -> set[tuple[str, str]]:
 
 
 def test_every_route_is_described_and_no_other() -> None:
-    unsaid = {(f"{PREFIX}/openapi.json", "get"), (f"{PREFIX}/views/{{view}}/stream", "websocket")}
+    unsaid = {(f"{PREFIX}/{page}", "get") for page in ("openapi.json", "docs")}
+    unsaid |= {(f"{PREFIX}/views/{{view}}/stream", "websocket")}
     assert mounted() - unsaid == set(OPERATIONS)
     assert unsaid <= mounted()
     assert "/views/{view}/stream" in DOCUMENT["info"]["description"]

@@ -12,8 +12,9 @@ import pytest
 from microtome.errors import InvalidRequest
 from microtome.scene.answers import at_once
 from microtome.scene.calls import contents, edit, events, slices, threed
-from microtome.scene.calls.base import Call
-from microtome.scene.calls.files import LoadFile, SaveScene
+from microtome.scene.calls.base import Call, Nodes
+from microtome.scene.calls.files import LoadFile, SaveNode, SaveScene
+from microtome.scene.calls.nodes import ReloadNodes
 from microtome.scene.calls.samples import LoadSample
 from microtome.scene.calls.scripts import Execute
 from microtome.scene.images import Image, writing
@@ -295,3 +296,28 @@ def test_looking_at_things_is_no_change(application: Any, ask: Any) -> None:
     ):
         ask(call)
         assert (steps(application), application.journal.changes[-1]) == before, (call, application.journal.changes[-1])
+
+
+def test_what_was_read_again(application: Any, ask: Any, tmp_path: Path) -> None:
+    """MRML reads into what a node holds: what is kept of it must not change with it."""
+    import msgspec
+
+    application.options = msgspec.structs.replace(application.options, roots=(str(tmp_path),))
+    application.folder = tmp_path / "own"
+    application.folder.mkdir()
+    for name, last in (("one", 4), ("two", 6)):
+        labels = np.zeros(SIZE, np.uint8)
+        labels[1:5, 2:5, 1:last] = 1
+        path = image(tmp_path / f"{name}.nrrd", labels)
+        (node,) = ask(LoadFile(path=str(path), file_type="SegmentationFile")).ids
+        ask(SaveNode(nodes=Nodes(id=node), path=str(tmp_path / f"{name}.seg.nrrd")))
+    (node,) = ask(LoadFile(path=str(tmp_path / "one.seg.nrrd"))).ids
+    before = inside(application, node)
+    (tmp_path / "two.seg.nrrd").replace(tmp_path / "one.seg.nrrd")
+    ask(ReloadNodes(nodes=Nodes(id=node)))
+    after = inside(application, node)
+    assert [len(each) for each in (*before.values(), *after.values())] == [36, 60]
+    ask(events.Undo())
+    assert inside(application, node) == before
+    ask(events.Redo())
+    assert inside(application, node) == after

@@ -71,6 +71,12 @@ class Application:
         if self.journal.look(others=others):
             self.revision += 1
 
+    def overlook(self) -> None:
+        """See what has changed; it is nothing that anybody takes back, but what writing files leaves at the nodes."""
+        others, self._others = self._others, False
+        if self.journal.overlook(others=others):
+            self.revision += 1
+
     def close(self) -> None:
         """Let go of the scene."""
         self.journal.close()

@@ -121,6 +121,14 @@ class Journal:
         self._share_again()
         return bool(told)
 
+    def overlook(self, *, others: bool) -> bool:
+        """As ``look``, and what happened is no change."""
+        self._replaying = True
+        try:
+            return self.look(others=others)
+        finally:
+            self._replaying = False
+
     def before_writing(self) -> None:
         """Somebody may write into the data of any node: keep copies of it, if it is little enough."""
         sizes: Sizes = {}
@@ -152,7 +160,7 @@ class Journal:
             return False
         change = source.pop()
         gone, come = (change.added, change.removed) if back else (change.removed, change.added)
-        self._replaying = True
+        self._replaying = True  # looks are no changes meanwhile
         try:
             for node in gone:
                 if node.GetScene() is not None:

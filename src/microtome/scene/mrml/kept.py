@@ -78,7 +78,7 @@ def bring_back(node: Any, was: Kept) -> None:
             _describe(was.node.GetSegmentation(), segmentation)
             for segment_id, segment in was.segments:
                 segmentation.AddSegment(_shared(segment), segment_id)
-            _replace(node, segmentation)
+            replace_segments(node, segmentation)
         elif _is_large(node):
             node.CopyContent(was.node, False)  # noqa: FBT003 - not deep; VTK knows no keywords
     finally:
@@ -94,7 +94,7 @@ def detach(node: Any) -> None:
     elif node.IsA(_SEGMENTATION):
         segmentation = slicer.vtkSegmentation()
         segmentation.DeepCopy(node.GetSegmentation())
-        _replace(node, segmentation)
+        replace_segments(node, segmentation)
 
 
 def is_small(node: Any) -> bool:
@@ -209,7 +209,8 @@ def _shared(segment: Any) -> Any:
     return found
 
 
-def _replace(node: Any, segmentation: Any) -> None:
+def replace_segments(node: Any, segmentation: Any) -> None:
+    """Give a segmentation node other segments; what is kept of the old ones stays as it was."""
     old = node.GetSegmentation()
     node.SetAndObserveSegmentation(segmentation)
     _let_go(old)

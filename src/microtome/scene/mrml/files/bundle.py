@@ -338,6 +338,7 @@ def _write_plain(application: Application, folder: Path) -> list[str]:
         for node in packing:
             node.SetUseCompression(1)
             node.SetDisableModifiedEvent(0)
+        application.overlook()
     if not done or not any(folder.glob("*.mrml")):
         told = "; ".join(_told(messages, folder)[:3])
         raise StorageUnavailable("The scene could not be written" + (f": {told}" if told else ""), permanent=True)

@@ -16,6 +16,8 @@ from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.files.bundle import read_scene
 from microtome.scene.mrml.files.dicom import read_dicom
 from microtome.scene.mrml.files.readers import READERS, Reader, Wanted, look_again, wanted
+from microtome.scene.mrml.kept import detach, replace_segments
+from microtome.scene.mrml.library import slicer
 from microtome.scene.mrml.nodes import some
 from microtome.telemetry import logger
 
@@ -109,7 +111,14 @@ def _file_of(application: Application, node: Any) -> Wanted | None:
 
 
 def _refilled(node: Any, made: volumes.Prepared | None) -> bool:
+    if made is None and node.IsA("vtkMRMLSegmentationNode"):
+        found = slicer.vtkMRMLSegmentationNode()  # MRML leaves segments that are there as they are
+        done = bool(node.GetStorageNode().ReadData(found))
+        if done:
+            replace_segments(node, found.GetSegmentation())
+        return done
     if made is None:
+        detach(node)  # MRML reads into what the node holds, which may be kept to be brought back
         return bool(node.GetStorageNode().ReadData(node))
     volumes.fill(node, made)
     return True
