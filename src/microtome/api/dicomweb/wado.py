@@ -21,7 +21,7 @@ from microtome.dicom import json, syntaxes, transcode
 from microtome.dicom.content import Value, at_hand, in_threads
 from microtome.dicom.json import LARGE_SEQUENCE
 from microtome.dicom.rows import InstanceRow
-from microtome.dicom.scanner import SEQUENCE_BYTES, PixelData
+from microtome.dicom.scanner import PixelData
 from microtome.dicom.sequences import joined
 from microtome.dicom.xml import pieces as xml_pieces
 from microtome.dicom.xml import to_xml
@@ -65,8 +65,8 @@ class Wado:
         study, series, sop = (request.path_params.get(name) for name in ("study", "series", "instance"))
         address, private = context.address(request), context.private or context.auth.enabled
         if offer.multipart:
-            rows = await self._rows(request)
-            if any(row.header_length > SEQUENCE_BYTES for row in rows):
+            rows, headers = await self._headers(request)
+            if any(LARGE_SEQUENCE in header for header in headers):
                 parts = self._xml_parts(rows, address)
                 return await answers.streamed_parts(accept.XML, parts, answers.changing(private=context.private))
             return xml.documents([await self._xml(row, address) for row in rows], private=context.private)
