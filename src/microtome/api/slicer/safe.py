@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -199,15 +200,14 @@ def _remove(path: str) -> None:
 def _query(row: Row, request: Request) -> dict[str, object]:
     if len(request.query_params.multi_items()) > MAX_PARAMETERS:
         raise LimitExceeded(f"There are more than {MAX_PARAMETERS} parameters", limit="parameters")
-    inner = {} if row.inner is None else _kinds(row.inner[1])
-    kinds = {**_kinds(row.call), **inner}
+    lists = _lists(row.call) | (frozenset[str]() if row.inner is None else _lists(row.inner[1]))
     found: dict[str, object] = {}
     for name, text in request.query_params.items():
         if name in _CREDENTIALS:
             continue
         if (read := _READ.get(name)) is not None:
             found[name] = read(text)
-        elif "tuple" in kinds.get(name, ""):
+        elif name in lists:
             found[name] = text.split(",")[:64]
         else:
             found[name] = text
@@ -226,9 +226,10 @@ def _fields(kind: type[Any]) -> set[str]:
     return set(kind.__struct_fields__)
 
 
-def _kinds(kind: type[Any]) -> dict[str, str]:
-    """The types of fields as they are written."""
-    return {each.name: str(each.type) for each in msgspec.structs.fields(kind)}
+@lru_cache
+def _lists(kind: type[Any]) -> frozenset[str]:
+    """Fields that are lists, told in a query by commas."""
+    return frozenset(each.name for each in msgspec.structs.fields(kind) if "tuple" in str(each.type))
 
 
 def _culprit(error: msgspec.ValidationError) -> str:

@@ -25,7 +25,7 @@ from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.arrays import matrix_of, volume_of, vtk_matrix
 from microtome.scene.mrml.shown import Snapshot, geometry_of
 from microtome.scene.mrml.views import slice_name
-from microtome.scene.slices.geometry import along, orientation_of
+from microtome.scene.slices.geometry import SliceGeometry, along, orientation_of
 from microtome.scene.slices.overlay import KINDS
 from microtome.scene.slices.picture import check_format, check_size, pictured, version_of
 
@@ -54,13 +54,23 @@ def render_slice(application: Application, call: RenderSlice) -> Later | Picture
             f"No overlay is called {min(unknown)[:50]}; there are {', '.join(KINDS)}", parameter="overlay"
         )
     node = application.slice_logics[view].GetSliceNode()
+    if not call.keep and call.move in {SliceMove(), SliceMove(offset=call.move.offset)}:
+        # Most pictures: nothing of the scene has to move for them.
+        geometry = geometry_of(node, size)
+        if call.move.offset is not None:
+            geometry = geometry.at(_finite(call.move.offset, "offset"))
+        return _picture(application, view, geometry, call)
     before = None if call.keep else _state(node)
     try:
         move(application, view, call.move)
-        of = Snapshot(application, view).take(geometry_of(node, size), call.overlay)
+        return _picture(application, view, geometry_of(node, size), call)
     finally:
         if before is not None:
             _restore(node, before)
+
+
+def _picture(application: Application, view: str, geometry: SliceGeometry, call: RenderSlice) -> Later | Picture:
+    of = Snapshot(application, view).take(geometry, call.overlay)
     version = version_of(of, call.format, call.quality)
     if call.known == version:
         return Picture(b"", "", *of.geometry.size, version)

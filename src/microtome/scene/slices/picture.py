@@ -40,7 +40,8 @@ def rendered(of: Slice) -> Bytes:
 def encoded(array: Bytes, image_format: str = "png", quality: int = 85) -> tuple[bytes, str]:
     """A picture as a file, and its media type; without transparency where the format has none."""
     if image_format == "png":
-        return png.encode(np.ascontiguousarray(array)), FORMATS["png"]
+        opaque = array.shape[2] == 2 and array[..., 1].min(initial=255) == 255
+        return png.encode(np.ascontiguousarray(array[..., :1] if opaque else array)), FORMATS["png"]
     return images.encode(flattened(array), check_format(image_format), quality), FORMATS[image_format]
 
 

@@ -95,10 +95,9 @@ def _aligned(array: Array, to_ijk: Matrix, axes: tuple[int, int], shape: tuple[i
     flat = array[..., 0] if array.shape[3] == 1 else array  # short inner loops cost most of the time
     plane = _plane(flat, 2 - fixed, place, counts[fixed], linear=linear)
     if down < across:  # the remaining axes stand as (larger, smaller) axis
-        plane = np.ascontiguousarray(plane.swapaxes(0, 1))
+        plane = plane.swapaxes(0, 1)
     x_range, y_range = _span(inside_x), _span(inside_y)
-    part = _resampled(plane, ys[y_range], counts[down], 0, linear=linear)
-    part = _resampled(part, xs[x_range], counts[across], 1, linear=linear)
+    part = _crossed(plane, ys[y_range], xs[x_range], linear=linear)
     values[y_range, x_range] = _as(part, array.dtype).reshape(*part.shape[:2], -1)
     whole = inside_x.all() and inside_y.all()
     return Sampled(values, None if whole else inside_y[:, None] & inside_x[None, :])
@@ -117,19 +116,32 @@ def _plane(array: Array, axis: int, place: float, count: int, *, linear: bool) -
     return below * kind(1 - weight[0]) + planes[high[0]] * kind(weight[0])
 
 
-def _resampled(plane: Array, places: NDArray[np.float64], count: int, axis: int, *, linear: bool) -> Array:
+def _crossed(plane: Array, ys: NDArray[np.float64], xs: NDArray[np.float64], *, linear: bool) -> Array:
+    """A plane at the crossings of rows and columns. Whole rows are copied, which is quick: so it is turned for columns,
+    while it is small.
+    """
+    if len(ys) < plane.shape[0]:
+        return _turned(_resampled(_turned(_resampled(plane, ys, linear=linear)), xs, linear=linear))
+    return _resampled(_turned(_resampled(_turned(plane), xs, linear=linear)), ys, linear=linear)
+
+
+def _turned(plane: Array) -> Array:
+    return np.ascontiguousarray(plane.swapaxes(0, 1))
+
+
+def _resampled(plane: Array, places: NDArray[np.float64], *, linear: bool) -> Array:
+    """The rows at some places, a new array."""
+    count = plane.shape[0]
     if not linear:
-        return plane.take(_nearest(places, count), axis, mode="clip")
+        return plane.take(_nearest(places, count), 0, mode="clip")
     low, high, weight = _neighbours(places, count)
     if not weight.any():
-        return plane.take(low, axis, mode="clip")
+        return plane.take(low, 0, mode="clip")
     kind = _working(plane.dtype)
-    shape = [1] * plane.ndim
-    shape[axis] = -1
-    shaped = weight.astype(kind).reshape(shape)
+    shaped = weight.astype(kind).reshape(-1, *[1] * (plane.ndim - 1))
     plane = plane.astype(kind, copy=False)
-    below = plane.take(low, axis, mode="clip")
-    difference = plane.take(high, axis, mode="clip")
+    below = plane.take(low, 0, mode="clip")
+    difference = plane.take(high, 0, mode="clip")
     difference -= below
     difference *= shaped
     difference += below
@@ -233,7 +245,8 @@ def _working(kind: np.dtype[Any]) -> type[np.floating[Any]]:
 
 
 def _as(values: Array, kind: np.dtype[Any]) -> Array:
+    """Rounded in place: whoever asks has made the values."""
     if values.dtype == kind or kind.kind == "f":
         return values.astype(kind, copy=False)
-    values = values + values.dtype.type(0.5)
-    return np.floor(values, out=values).astype(kind)
+    values += values.dtype.type(0.5)
+    return (values if kind.kind == "u" else np.floor(values, out=values)).astype(kind)
