@@ -207,3 +207,11 @@ def test_a_port_in_use_is_told_in_one_line(folder: Path) -> None:
     assert "--port" in second.stderr
     assert "Traceback" not in second.stderr
     running.stop()
+
+
+def test_somebody_without_a_home_is_served(folder: Path) -> None:
+    """The index of DICOM files then lies where it is lost with the machine's temporary files."""
+    environment = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
+    running = Running(folder, environment={**environment, "HOME": "/proc/nobody"})
+    assert running.get("/slides")[0] == 200
+    assert running.stop() == 0

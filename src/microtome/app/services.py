@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +29,7 @@ from microtome.storage.base import Store
 from microtome.storage.copies import LocalCopies
 from microtome.storage.headers import HeaderCache
 from microtome.storage.url import StoreOptions, open_store
-from microtome.telemetry import Counters
+from microtome.telemetry import Counters, logger
 from microtome.tiles.cache import MemoryTileCache, TileCache
 from microtome.tiles.pool import SlidePool
 from microtome.tiles.service import RenderLimits, TileService
@@ -75,10 +79,28 @@ def open_storage(settings: Settings, counters: Counters | None = None) -> Store:
 
 async def place_of_index(settings: Settings) -> str:
     """Where the DICOM index is: a URL, or a path whose folder is there."""
-    place = settings.dicom_index or str(usual_index(settings.data or ""))
+    place = settings.dicom_index
+    if not place:
+        return str(await asyncio.to_thread(_usual_place, usual_index(settings.data or "")))
     if "://" not in place:
         await asyncio.to_thread(Path(place).parent.mkdir, parents=True, exist_ok=True)
     return place
+
+
+def _usual_place(usual: Path) -> Path:
+    """The usual place; where we may not write there, as without a home, one that is lost with the machine's /tmp."""
+    with suppress(OSError):
+        usual.parent.mkdir(parents=True, exist_ok=True)
+        if os.access(usual.parent, os.W_OK):
+            return usual
+    folder = Path(tempfile.gettempdir(), f"microtome-{os.getuid()}")
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        folder = Path(tempfile.mkdtemp(prefix="microtome-"))  # the name is another's
+    logger.warning("The DICOM index cannot be kept between restarts: name a place for it with --dicom-index")
+    return folder / usual.name
 
 
 def scan_limits(settings: Settings) -> ScanLimits:
