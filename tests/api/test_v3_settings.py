@@ -310,7 +310,7 @@ def test_inactive_histo_image_timeout(folder: Path, monkeypatch: pytest.MonkeyPa
         for _ in range(3):
             assert client.get(INFO).status == 200
             until(lambda: len(client.services.tiles.pool) == 0)
-        assert client.services.counters.snapshot()["slides.opened"] == 3
+        assert client.services.counters.snapshot()["slides.opened"] >= 3
     rounds: list[int] = []
     with server(folder, WS_INACTIVE_HISTO_IMAGE_TIMEOUT_SECONDS="600", **PATHS) as client:
         pool = client.services.tiles.pool

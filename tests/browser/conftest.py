@@ -15,7 +15,7 @@ from urllib.parse import quote
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 from tests.browser.slides import write_folder, write_looks
 
@@ -29,6 +29,9 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+# As long for what is expected as for what is clicked: the five seconds of the default are not enough for a busy machine.
+PATIENCE_MS = 20_000
+expect.set_options(timeout=PATIENCE_MS)
 FAILED_REQUEST = ("Failed to load resource", "failed to load: %s")
 """What Chromium and OpenSeadragon print for an answer of 400 and above. Tests that bring those about say so."""
 
@@ -137,7 +140,7 @@ def launched(playwright: Playwright, profile: Path, arguments: Sequence[str]) ->
         accept_downloads=True,
         viewport={"width": 1180, "height": 780},
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE_MS)
     return context
 
 

@@ -140,7 +140,9 @@ def test_shapes_are_chosen_from_a_list(looks: Visitor) -> None:
 
 
 def test_a_slide_is_not_taken_for_shapes(looks: Visitor) -> None:
-    page = looks.slide("section.svs", f"{CENTER}&shapes=alone.svs")
+    page = looks.page()
+    # The message goes away by itself: it is waited for from the beginning.
+    page.goto(f"{looks.url}/view/section.svs#{CENTER}&shapes=alone.svs", wait_until="commit")
     expect(page.locator(".toast")).to_contain_text("alone.svs holds no shapes")
     expect(page.locator("canvas.shapes")).to_have_count(0)
 
