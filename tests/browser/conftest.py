@@ -29,7 +29,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-# As long for what is expected as for what is clicked: the five seconds of the default are not enough for a busy machine.
+# As long for what is expected as for what is clicked: the default of five seconds is not enough for a busy machine.
 PATIENCE_MS = 20_000
 expect.set_options(timeout=PATIENCE_MS)
 FAILED_REQUEST = ("Failed to load resource", "failed to load: %s")
