@@ -65,7 +65,7 @@ def create_app(settings: Settings, *, shared_cache: Path | None = None) -> FastA
             credentials=settings.cors_credentials,
             families={"/dicom": "GET,HEAD,POST,OPTIONS" if _pages_may_store(settings) else "GET,HEAD,OPTIONS"},
             apart=(("/slicer", "/system") if scene is not None and settings.slicer_api else ())
-            + (("/scene",) if scene is not None and settings.scene_api else ()),
+            + (("/scene",) if settings.serves_scene_api else ()),
         ),
         pages=pages,
         default_quality=settings.jpeg_quality,
@@ -159,7 +159,7 @@ def _elsewhere(settings: Settings) -> tuple[tuple[str, str], ...]:
     """Pages besides those of slides."""
     found = {
         "Studies": ("/studies", settings.dicomweb),
-        "Scene": ("/scene", settings.scene and settings.scene_api),
+        "Scene": ("/scene", settings.serves_scene_api),
         "Interfaces": ("/docs", not settings.disable_openapi),
     }
     return tuple((title, path) for title, (path, there) in found.items() if there)

@@ -149,7 +149,7 @@ def documentation(settings: Settings, *, private: bool) -> Docs | None:
             for path, title, there in (
                 ("", "Server", True),
                 ("/v3", "WSI-Service v3", settings.v3_api),
-                ("/scene/v1", "Scene", settings.scene and settings.scene_api),
+                ("/scene/v1", "Scene", settings.serves_scene_api),
             )
             if there
         ),

@@ -96,7 +96,7 @@ def _streamed(dataset: Dataset, path: str, items: Items, bulk_uri: BulkUri, inli
     separator = b""
     for run in runs(dataset):
         if isinstance(run, Dataset):
-            if text := _dumped(_object(run, path, bulk_uri, inline_up_to, _alike))[1:-1]:
+            if text := orjson.dumps(_object(run, path, bulk_uri, inline_up_to, _alike))[1:-1]:
                 yield separator + text
                 separator = b","
             continue
@@ -109,15 +109,11 @@ def _streamed(dataset: Dataset, path: str, items: Items, bulk_uri: BulkUri, inli
             if has_large(item):
                 yield from _streamed(item, place, items, bulk_uri, inline_up_to)
             else:
-                yield _dumped(_object(item, place, bulk_uri, inline_up_to, _alike))
+                yield orjson.dumps(_object(item, place, bulk_uri, inline_up_to, _alike))
             between = b","
         yield b"]}" if between == b"," else b"}"
         separator = b","
     yield b"}"
-
-
-def _dumped(document: dict[str, Any]) -> bytes:
-    return orjson.dumps(document)
 
 
 def _plain(vr: str, value: bytes, text: Decoder) -> dict[str, Any]:

@@ -138,12 +138,13 @@ def all_items(dataset: Dataset, tag: int, items: Items) -> Iterator[Dataset]:
 
 
 def with_item(dataset: Dataset, tag: int, number: int, items: Items) -> Dataset:
-    """The same where a large sequence consists of one item only, the one with the number, from 0."""
+    """The same where a large sequence is empty up to the item with the number, from 0, and ends with it."""
     element = dataset.elements.get(tag)
     if element is None or not isinstance(element.value, LargeSequence):
         return dataset
     found = items.one(element.value, dataset.text, number)
-    return replace(dataset, elements={**dataset.elements, tag: Element(tag, "SQ", () if found is None else (found,))})
+    inside = () if found is None else (Dataset(),) * number + (found,)
+    return replace(dataset, elements={**dataset.elements, tag: Element(tag, "SQ", inside)})
 
 
 def joined(pieces: Iterator[bytes], least: int) -> Iterator[bytes]:

@@ -25,7 +25,7 @@ from microtome.dicom.index.base import Batch, Scanned, Stored
 from microtome.dicom.json import INLINE, to_json
 from microtome.dicom.rows import SLIDE, WHOLE_SLIDE, InstanceRow, Level, PixelPlace, attributes_of
 from microtome.dicom.scanner import PixelData
-from microtome.dicom.sequences import Items, NoItems
+from microtome.dicom.sequences import NOTHING, Items
 from microtome.dicom.wsi import Annotation, Coding, SlideIdentity, VirtualInstance
 from microtome.errors import Conflict, CorruptData, NotFound, UnsupportedFormat
 from microtome.model import EncodedTile, Raster, SlideInfo, TileIndex
@@ -193,7 +193,7 @@ class SlideContent:
 
     async def items(self, row: InstanceRow) -> Items:
         """See ``content.Content``. No sequence of ours is large."""
-        return NoItems()
+        return NOTHING
 
     async def header(self, row: InstanceRow) -> Dataset:
         """See ``content.Content``."""

@@ -181,9 +181,7 @@ def grayscale(dataset: Dataset, facts: ImageFacts, read: Reader, frame: int = 0)
 
 def _group(dataset: Dataset, tag: int, frame: int) -> Dataset:
     """The item of a functional group of a frame, an empty data set when there is none."""
-    every = dataset.items(PER_FRAME)
-    own = every[frame : frame + 1] if len(every) > 1 else every  # of a large sequence the frame's own item alone
-    for groups in (*own, *dataset.items(SHARED)[:1]):
+    for groups in (*dataset.items(PER_FRAME)[frame : frame + 1], *dataset.items(SHARED)[:1]):
         for item in groups.items(tag)[:1]:
             return item
     return Dataset()

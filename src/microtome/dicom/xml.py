@@ -16,7 +16,7 @@ from microtome.dicom.encoding import DEPTH
 from microtome.dicom.fromjson import from_json
 from microtome.dicom.json import INLINE, TRAILING_PADDING, BulkUri, texts, values_of
 from microtome.dicom.scanner import PixelData
-from microtome.dicom.sequences import Items, NoItems
+from microtome.dicom.sequences import NOTHING, Items
 from microtome.errors import CorruptData, LimitExceeded
 
 NAMESPACE: Final = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
@@ -39,7 +39,7 @@ def to_xml(
     pixels: PixelData | None = None,
 ) -> bytes:
     """A data set as a Native DICOM Model document in UTF-8, large sequences empty; parameters of ``json.to_json``."""
-    return b"".join(pieces(dataset, NoItems(), bulk_uri=bulk_uri, inline_up_to=inline_up_to, pixels=pixels))
+    return b"".join(pieces(dataset, NOTHING, bulk_uri=bulk_uri, inline_up_to=inline_up_to, pixels=pixels))
 
 
 def pieces(

@@ -98,7 +98,7 @@ def build(settings: Settings, ready: Callable[[], None], *, shared_cache: Path |
         http=express_protocol(express, app.state.request_log),
         loop="uvloop",
         lifespan="on",
-        ws="websockets-sansio" if settings.serves_scene and settings.scene_api else "none",
+        ws="websockets-sansio" if settings.serves_scene_api else "none",
         ws_max_size=1 << 20,
         ws_per_message_deflate=False,
         log_config=None,
@@ -155,7 +155,7 @@ def address(listening: socket.socket) -> str:
 def announce(settings: Settings, listening: socket.socket) -> None:
     """Tell where the server is; on standard output, so that scripts can read it."""
     sys.stdout.write(f"microtome serving {settings.data} at {address(listening)}\n")
-    if settings.serves_scene and settings.scene_api and settings.pages:
+    if settings.serves_scene_api and settings.pages:
         sys.stdout.write(f"the scene is at {address(listening)}scene\n")
     sys.stdout.flush()
 

@@ -332,6 +332,11 @@ class Settings:
         return self.scene and (self.slicer_api or self.scene_api)
 
     @property
+    def serves_scene_api(self) -> bool:
+        """Whether there is a scene, and ``/scene`` shows it."""
+        return self.scene and self.scene_api
+
+    @property
     def reads_slides(self) -> bool:
         """Whether anything of what is served has to do with slides."""
         return self.slides_api or self.v3_api or self.dicomweb or self.serves_scene

@@ -118,12 +118,13 @@ def test_every_file_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     assert large > 20 or not dicom_files()
 
 
-def test_an_item_alone_stands_for_its_frame(tiny: None) -> None:
+def test_an_item_stands_alone_at_its_number(tiny: None) -> None:
     items = b"".join(item(explicit(0x0028_0010, "US", struct.pack("<H", number))) for number in range(5))
     data = part10(explicit(FRAMES, "SQ", items))
     header = scan(Memory(data))
     for number in (0, 4):
-        (found,) = with_item(header.dataset, FRAMES, number, ItemReader(Memory(data))).items(FRAMES)
+        *before, found = with_item(header.dataset, FRAMES, number, ItemReader(Memory(data))).items(FRAMES)
+        assert [each.elements for each in before] == [{}] * number
         assert found.whole(0x0028_0010) == number
     assert with_item(header.dataset, FRAMES, 5, ItemReader(Memory(data))).items(FRAMES) == ()
 

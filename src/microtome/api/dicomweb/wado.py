@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 
 from starlette.requests import Request
@@ -22,7 +22,7 @@ from microtome.dicom.content import Value, at_hand, in_threads
 from microtome.dicom.json import LARGE_SEQUENCE
 from microtome.dicom.rows import InstanceRow
 from microtome.dicom.scanner import PixelData
-from microtome.dicom.sequences import joined
+from microtome.dicom.sequences import has_large, joined
 from microtome.dicom.xml import pieces as xml_pieces
 from microtome.dicom.xml import to_xml
 from microtome.errors import Busy, InvalidRequest, LimitExceeded, NotAcceptable, NotFound, UnsupportedFormat
@@ -65,11 +65,7 @@ class Wado:
         study, series, sop = (request.path_params.get(name) for name in ("study", "series", "instance"))
         address, private = context.address(request), context.private or context.auth.enabled
         if offer.multipart:
-            rows, headers = await self._headers(request)
-            if any(LARGE_SEQUENCE in header for header in headers):
-                parts = self._xml_parts(rows, address)
-                return await answers.streamed_parts(accept.XML, parts, answers.changing(private=context.private))
-            return xml.documents([await self._xml(row, address) for row in rows], private=context.private)
+            return await self._xml(await self._rows(request), address)
         if context.private:
             await self._rows(request)  # who may not see them finds nothing
         coding, index = answers.accepted_coding(request), context.index
@@ -128,7 +124,7 @@ class Wado:
                 if LARGE_SEQUENCE not in header:
                     before += header.replace(_BULK, _BULK + base.encode("ascii", "replace")) + b","
                     continue
-                async for piece in self._large_metadata(row, base):
+                async for piece in self._pieces(row, address, json.pieces):
                     yield before + piece
                     before = b""
                 before = b","
@@ -140,32 +136,35 @@ class Wado:
             body = answers.gzipped(body)
         return answers.Streamed(body, headers={**control, "etag": f'W/"{etag}"', "content-type": media_type})
 
-    async def _large_metadata(self, row: InstanceRow, base: str) -> AsyncIterator[bytes]:
-        content = self._context.content(row)
+    async def _pieces(
+        self, row: InstanceRow, address: str, write: Callable[..., Iterator[bytes]]
+    ) -> AsyncIterator[bytes]:
+        """The data set of an instance as ``json.pieces`` or ``xml.pieces`` writes it while its file is read."""
+        content, base = self._context.content(row), _bulk_address(row, address)
         header, items = await content.header(row), await content.items(row)
-        pixels = row.pixel and PixelData(row.pixel.tag, row.pixel.vr, row.pixel.offset, row.pixel.length)
-        async for piece in in_threads(joined(json.pieces(header, items, bulk_uri=base.__add__, pixels=pixels), _PIECE)):
+        written = write(header, items, bulk_uri=base.__add__, pixels=_pixels(row))
+        async for piece in in_threads(joined(written, _PIECE)):
             yield piece
+
+    async def _xml(self, rows: Sequence[InstanceRow], address: str) -> Response:
+        private = self._context.private
+        documents: list[bytes] = []
+        for row in rows:
+            header = await self._context.content(row).header(row)
+            if has_large(header):
+                return await answers.streamed_parts(
+                    accept.XML, self._xml_parts(rows, address), answers.changing(private=private)
+                )
+            base = _bulk_address(row, address)
+            written = partial(to_xml, header, bulk_uri=base.__add__, pixels=_pixels(row))
+            documents.append(await asyncio.to_thread(written))
+        return xml.documents(documents, private=private)
 
     async def _xml_parts(
         self, rows: Sequence[InstanceRow], address: str
     ) -> AsyncIterator[tuple[str, str | None, AsyncIterator[bytes]]]:
         for row in rows:
-            yield accept.XML, None, self._xml_pieces(row, address)
-
-    async def _xml_pieces(self, row: InstanceRow, address: str) -> AsyncIterator[bytes]:
-        content = self._context.content(row)
-        header, items = await content.header(row), await content.items(row)
-        pixels = row.pixel and PixelData(row.pixel.tag, row.pixel.vr, row.pixel.offset, row.pixel.length)
-        base = _bulk_address(row, address)
-        async for piece in in_threads(joined(xml_pieces(header, items, bulk_uri=base.__add__, pixels=pixels), _PIECE)):
-            yield piece
-
-    async def _xml(self, row: InstanceRow, address: str) -> bytes:
-        header = await self._context.content(row).header(row)
-        pixels = row.pixel and PixelData(row.pixel.tag, row.pixel.vr, row.pixel.offset, row.pixel.length)
-        base = _bulk_address(row, address)
-        return await asyncio.to_thread(partial(to_xml, header, bulk_uri=base.__add__, pixels=pixels))
+            yield accept.XML, None, self._pieces(row, address, xml_pieces)
 
     # -- instances ---------------------------------------------------------------------------------------------------
 
@@ -336,6 +335,10 @@ def _frame_bytes(row: InstanceRow) -> int:
     if row.pixel is not None and row.pixel.length is not None:
         return row.pixel.length // max(row.frames, 1)
     return row.rows * row.columns * max(row.bits, 8) // 8 * _SAMPLES
+
+
+def _pixels(row: InstanceRow) -> PixelData | None:
+    return row.pixel and PixelData(row.pixel.tag, row.pixel.vr, row.pixel.offset, row.pixel.length)
 
 
 def _bulk_address(row: InstanceRow, address: str) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from typing import Any, cast
 
 import httptools
@@ -131,9 +130,7 @@ class ExpressProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Answer at once if possible, else go on as uvicorn does."""
         if self._plain and self._may_answer():
-            response = self.express.answer(
-                self.url, self._origin, self._if_none_match, self.server_state.default_headers
-            )
+            response = self._prepared()
             if response is not None:
                 self._answered = True
                 self.server_state.total_requests += 1
@@ -142,6 +139,10 @@ class ExpressProtocol(HttpToolsProtocol):
                     self.transport.close()
                 return
         self._take_the_ordinary_way()
+
+    def _prepared(self) -> bytes | None:
+        """What the express lane gives, None where it has nothing."""
+        return self.express.answer(self.url, self._origin, self._if_none_match, self.server_state.default_headers)
 
     def _may_answer(self) -> bool:
         parser: httptools.HttpRequestParser = self.parser  # pyright: ignore[reportAssignmentType]
@@ -232,43 +233,13 @@ class LoggedProtocol(ExpressProtocol):
 
     log: RequestLog
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.express = cast("Express", _Overheard(self.express, self))
-
-    def told(self, target: bytes, response: bytes, begun: float) -> None:
-        """Log an express answer."""
-        peer = self.client[0] if self.client else "-"
-        size = len(response) - response.index(b"\r\n\r\n") - 4
-        self.log.add(peer, self.headers, ("GET", target), (int(response[9:12]), size), begun)
-
-
-class _Overheard:
-    """The express answers of one connection, each of which is logged."""
-
-    __slots__ = ("_express", "_protocol")
-
-    def __init__(self, express: Express, protocol: LoggedProtocol) -> None:
-        self._express = express
-        self._protocol = protocol
-
-    @property
-    def draining(self) -> bool:
-        """See ``Express``."""
-        return self._express.draining
-
-    def answer(
-        self,
-        target: bytes,
-        origin: bytes | None,
-        if_none_match: bytes | None,
-        defaults: Sequence[tuple[bytes, bytes]],
-    ) -> bytes | None:
-        """See ``Express``."""
+    def _prepared(self) -> bytes | None:
         begun = time.perf_counter()
-        response = self._express.answer(target, origin, if_none_match, defaults)
+        response = super()._prepared()
         if response is not None:
-            self._protocol.told(target, response, begun)
+            peer = self.client[0] if self.client else "-"
+            size = len(response) - response.index(b"\r\n\r\n") - 4
+            self.log.add(peer, self.headers, ("GET", self.url), (int(response[9:12]), size), begun)
         return response
 
 

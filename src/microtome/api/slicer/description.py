@@ -11,7 +11,7 @@ import msgspec
 
 from microtome.api.slicer.own import Own
 from microtome.api.slicer.safe import PREFIX, Row
-from microtome.scene.calls.base import File, Picture, answer_type
+from microtome.scene.calls.base import Picture, answer_type
 from microtome.scene.slices.overlay import KINDS
 
 JSON = "application/json"
@@ -71,7 +71,7 @@ class _Schemas:
     """The schemas of all structures: those of questions, parameters and bodies only within operations."""
 
     def __init__(self, table: Sequence[Row], own: Sequence[Own]) -> None:
-        answers = {answer_type(row.call) for row in table} - {Picture, File, bytes, type(None)}
+        answers = {answer_type(row.call) for row in table} - {Picture, bytes, type(None)}
         answers |= {row.answer for row in own if isinstance(row.answer, type)}
         inner = {row.inner[1] for row in table if row.inner is not None}
         parts = {part for row in own for part in (row.query, row.headers, row.body) if isinstance(part, type)}
@@ -127,7 +127,7 @@ def _of_call(row: Row, schemas: _Schemas) -> dict[str, Any]:
         schema = {"type": "object", "properties": given, "additionalProperties": False}
         schema |= {"required": required} if required else {}
         found["requestBody"] = {"content": {JSON: {"schema": schema}}, "required": bool(required)}
-    found["responses"] = _responses(row.method, _answer(row, schemas), answer_type(row.call))
+    found["responses"] = _responses(row.method, _answer(row, schemas))
     return found
 
 
@@ -147,7 +147,7 @@ def _of_own(row: Own, schemas: _Schemas) -> dict[str, Any]:
         answer: dict[str, Any] = {"description": "The file", "content": {name: {} for name in row.answer}}
     else:
         answer = {"description": "What came of it", "content": {JSON: {"schema": schemas.of(row.answer)}}}
-    found["responses"] = _responses(row.method, {"200": answer}, row.answer)
+    found["responses"] = _responses(row.method, {"200": answer})
     return found
 
 
@@ -193,9 +193,9 @@ def _parameters(schema: Mapping[str, Any], place: str) -> Iterable[dict[str, Any
         yield {"name": name, "in": place, **said, **required, "schema": shape}
 
 
-def _responses(method: str, answers: Mapping[str, Any], kind: object) -> dict[str, Any]:
+def _responses(method: str, answers: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(answers)
-    if method == "GET" and kind is not File:
+    if method == "GET":
         found["304"] = {"description": "It is still what If-None-Match names"}
     for status, (name, _) in _FAILURES.items():
         found[status] = {"$ref": f"#/components/responses/{name}"}
@@ -208,7 +208,7 @@ def _answer(row: Row, schemas: _Schemas) -> dict[str, Any]:
         return {"204": {"description": "Done"}}
     if kind is Picture:
         return {"200": {"description": "The picture", "content": {name: {} for name in _PICTURES}}}
-    if kind in {File, bytes}:
+    if kind is bytes:
         return {"200": {"description": "The file", "content": {row.media_type: {}}}}
     return {"200": {"description": "How it is now", "content": {JSON: {"schema": schemas.of(kind)}}}}
 

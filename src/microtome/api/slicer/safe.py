@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
-from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from microtome.api import errors
@@ -33,7 +31,7 @@ from microtome.api.slicer.log import GetRequests, requests_of
 from microtome.api.slicer.pictures import format_of, known_of, overlay_of, size_of
 from microtome.errors import InvalidRequest, LimitExceeded, MicrotomeError
 from microtome.scene.calls import edit, events, layout, nodes, samples, slices, state, threed
-from microtome.scene.calls.base import Call, File, Nodes, Picture
+from microtome.scene.calls.base import Call, Nodes, Picture
 
 PREFIX = "/scene/v1"
 _READ: Mapping[str, Callable[[str], object]] = {
@@ -178,23 +176,12 @@ def told(request: Request, value: object, media_type: str = JSON) -> Response:
             return Response(status_code=304, headers={"etag": f'"{value.version}"', "cache-control": "no-cache"})
         case Picture():
             return whole(request, value.data, value.media_type, value.version)
-        case File():
-            return FileResponse(
-                value.path,
-                filename=value.name,
-                media_type=value.media_type,
-                background=BackgroundTask(_remove, value.path),
-            )
         case bytes():
             return whole(request, value, media_type)
         case None:
             return Response(status_code=204)
         case _:
             return answered(request, value)
-
-
-def _remove(path: str) -> None:
-    Path(path).unlink(missing_ok=True)
 
 
 def _query(row: Row, request: Request) -> dict[str, object]:
