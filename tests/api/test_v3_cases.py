@@ -120,7 +120,7 @@ def test_a_table_lists_all_slides_of_a_case(folder: Path, tmp_path: Path) -> Non
 
 
 def test_a_mapper_of_somebody_else(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "their_mapper.py").write_text(
+    (tmp_path / "mapper_of_somebody_else.py").write_text(
         "class Mapper:\n"
         "    def __init__(self, data_dir):\n        self.data_dir = data_dir\n"
         "    def get_cases(self, context):\n        return [{'id': 'c', 'local_id': 'C', 'slides': ['s']}]\n"
@@ -132,7 +132,7 @@ def test_a_mapper_of_somebody_else(folder: Path, tmp_path: Path, monkeypatch: py
         " 'storage_addresses': [address]}}\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    with served(folder, local_mode="their_mapper:Mapper", **OPEN) as client:
+    with served(folder, local_mode="mapper_of_somebody_else:Mapper", **OPEN) as client:
         assert client.get("/v3/cases/").json() == [{"id": "c", "local_id": "C", "slides": ["s"]}]
         assert client.get("/v3/slides/info?slide_id=s").json()["extent"]["x"] == 2048
 
