@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
+import uvloop
 
 from microtome.errors import Busy, CorruptData, InvalidRequest, LimitExceeded, MicrotomeError, as_message
 from microtome.scene import wire
@@ -300,7 +301,7 @@ def main() -> None:
         raise SystemExit("There is a process of this scene already")
     _limit(options.memory)
     threading.Thread(target=_end_without_keepers, args=(Path(options.home),), daemon=True).start()
-    asyncio.run(serve(options))
+    uvloop.run(serve(options))
     mark.truncate(0)
     # VTK's own objects crash when the interpreter takes them down in an order of its own.
     sys.stderr.flush()
