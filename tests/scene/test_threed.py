@@ -186,6 +186,19 @@ def test_a_volume_in_three_dimensions(application: Any) -> None:
 
 
 @needs_gl
+def test_edges_are_smooth_once_nothing_moves(ball: Any) -> None:
+    from microtome.scene.gl import find_renderer
+
+    picture(ball, turn=Turn(look_from="anterior", reset=True))
+    full, moving, again = picture(ball), picture(ball, effort="interactive"), picture(ball)
+    assert np.array_equal(full, again)
+    renderer = find_renderer()
+    assert renderer is not None
+    changed = (np.abs(full - moving).max(2) > 8).mean()
+    assert changed == 0 if not renderer.software else 0.0005 < changed < 0.05
+
+
+@needs_gl
 def test_gltf_holds_what_is_visible(ball: Any) -> None:
     from microtome.scene.mrml.threed.view import export_threed
 

@@ -28,7 +28,7 @@ _GPU = "vtkMRMLGPURayCastVolumeRenderingDisplayNode"
 
 @contextmanager
 def effort(application: Application, window: Window, wanted: Effort) -> Generator[None]:
-    """Draw volumes coarsely inside, when that is wanted and the processor draws them."""
+    """Draw volumes coarsely and edges as they are inside, when that is wanted and the processor draws them."""
     mappers = list(_mappers(application, window)) if window.software else []
     coarse = wanted == "interactive"
     view = window.node
@@ -37,9 +37,11 @@ def effort(application: Application, window: Window, wanted: Effort) -> Generato
         view.SetVolumeRenderingOversamplingFactor(1.0 if coarse else max(before, 1.0))
     for mapper in mappers:
         mapper.SetImageSampleDistance(_COARSE if coarse else 1.0)
+    window.renderer.SetUseFXAA(not (coarse and window.software))
     try:
         yield
     finally:
+        window.renderer.UseFXAAOn()
         if mappers:
             view.SetVolumeRenderingOversamplingFactor(before)
 
