@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from PIL import Image
 from websockets.sync.client import ClientConnection, connect
@@ -100,6 +101,20 @@ def test_a_dragged_slice_arrives_in_order_and_ends_in_full_quality(client: Clien
     assert answer.status == 200
     assert still.data == answer.body
     assert answer.headers["etag"] == f'"{still.told["version"]}"'
+
+
+@pytest.mark.parametrize(
+    ("size", "moving"), [((800, 600), (400, 300)), ((600, 300), (512, 256)), ((256, 700), (256, 700))]
+)
+def test_slices_that_move_have_fewer_pixels(client: Client, size: tuple[int, int], moving: tuple[int, int]) -> None:
+    with stream(client) as socket:
+        send(socket, offset=-10.0, size=size, overlay=["segments"])
+        first, *_, last = until_still(socket)
+    assert (first.told["kind"], first.told["width"], first.told["height"]) == ("moving", *moving)
+    small, full = (Image.open(BytesIO(each.data)).convert("RGB") for each in (first, last))
+    assert (small.size, full.size) == (moving, size)
+    difference = np.abs(np.asarray(small.resize(size), float) - np.asarray(full, float)).max(2)
+    assert (difference < 40).mean() > 0.9, "the same field of view"
 
 
 def test_what_nobody_acknowledges_is_not_followed_by_more(client: Client) -> None:

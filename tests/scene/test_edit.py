@@ -215,6 +215,15 @@ def test_transforms(application: Any) -> None:
     still = volume_of(volume)
     assert still is not None
     assert still.ijk_to_ras == pytest.approx(matrix @ RAS)
+    for own in ("vtkMRMLModelNode1", "vtkMRMLLinearTransformNode1"):  # of the red slice
+        with pytest.raises(InvalidRequest, match="belongs to a view"):
+            transforms.harden_transform(application, HardenTransform(id=own))
+        with pytest.raises(InvalidRequest, match="belongs to a view"):
+            transforms.remove_node(application, RemoveNode(id=own))
+        with pytest.raises(InvalidRequest, match="belongs to a view"):
+            transforms.update_node(application, UpdateNode(id=own, transform=made.id))
+    with pytest.raises(InvalidRequest, match="belongs to a view"):
+        transforms.put_transform(application, PutTransform(id=own, matrix=tuple(matrix.ravel())))
     assert [each.id for each in transforms.list_transforms(application, ListTransforms())] == [made.id]
     with pytest.raises(InvalidRequest):
         transforms.update_node(application, UpdateNode(id=made.id, transform=made.id))

@@ -237,6 +237,7 @@ _ABOUT = """
     OpenAPI cannot describe. The client sends JSON objects: what to move (the fields of `PATCH /scene/v1/slices/{view}`,
     of a camera `PATCH /scene/v1/camera`), and `size`, `overlay`, `format`, `quality`, `number`. Each asks for a
     picture: a text message with `kind` ("moving" or "still"), `media_type`, `width`, `height`, `number`, `version` and
-    the `state` of the view, then a binary one. The client answers each with `{"seen": number}`. What is wrong is told
+    the `state` of the view, then a binary one. Moving pictures of slices may be smaller than `size`: the same, to be
+    stretched. The client answers each with `{"seen": number}`. What is wrong is told
     in a text message with `kind` "error" and a `message`.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI
@@ -10,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.types import ASGIApp
 
 import microtome
 from microtome.api import errors
@@ -56,12 +58,30 @@ def mount_slicer(
 
     found: list[BaseRoute] = []
     if compatible:
-        found += [Mount(SLICER, behind(slicer_routes(context))), Route("/system", behind([whole]))]
+        found += [_Family(SLICER, behind(slicer_routes(context))), Route("/system", behind([whole]))]
     if safe:
-        inner = Starlette(routes=[*safe_routes(context, TABLE), *_others(context, docs)])
+        routes = [*safe_routes(context, TABLE), *_others(context, docs)]
+        inner = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
         inner.router.redirect_slashes = False
-        found += [Mount(PREFIX, Door(inner, guard, cors, _refused)), *([] if page is None else [page])]
+        found += [_Family(PREFIX, Door(inner, guard, cors, _refused)), *([] if page is None else [page])]
     app.router.routes[:0] = found
+
+
+async def _no_route(_: Request, error: Exception) -> Response:
+    """Paths and methods of ours there are not."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+    code, what = ("method_not_allowed", "method here") if error.status_code == 405 else ("not_found", "route")
+    response = errors.refusal(error.status_code, code, f"There is no such {what}; see {PREFIX}/openapi.json")
+    response.headers.update(error.headers or {})
+    return response
+
+
+class _Family(Mount):
+    """All paths below one; Starlette leaves those with line breaks to others."""
+
+    def __init__(self, path: str, app: ASGIApp) -> None:
+        super().__init__(path, app)
+        self.path_regex = re.compile(self.path_regex.pattern, re.DOTALL)
 
 
 def _others(context: SlicerContext, docs: Docs | None) -> list[BaseRoute]:

@@ -2,10 +2,11 @@
 
 The client sends JSON objects: fields of a move (of ``MoveSlice`` or ``TurnCamera``), and ``size``, ``overlay``,
 ``quality``, ``format``. Every message asks for a picture; of several that wait, the last one counts, with the moves of
-all. Pictures that move come as JPEG of low quality, and coarse in 3D; when nothing was asked for a moment, a still one
-of full quality follows. A picture is a text message (JSON: ``kind``, ``media_type``, ``width``, ``height``, ``number``
-of the message it answers, ``state`` of the view) and a binary one. The client answers each with ``{"seen": number}``;
-at most two are under way, so that a slow line gets fewer pictures and none late.
+all. Pictures that move come as JPEG of low quality, slices with down to half of the pixels each way, volumes in 3D with
+half of the rays; when nothing was asked for a moment, a still one of full size and quality follows. A picture is a text
+message (JSON: ``kind``, ``media_type``, ``width``, ``height``, ``number`` of the message it answers, ``state`` of the
+view) and a binary one. The client answers each with ``{"seen": number}``; at most two are under way, so that a slow
+line gets fewer pictures and none late.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ MOST_CLIENTS = 100
 MAX_MESSAGE = 1 << 16
 _MOST_NUMBER = 1 << 53
 _MOVING_QUALITY, _STILL_QUALITY = 60, 90
+_MOVING_SIDE = 256
+"""Pixels that the shorter side of a slice keeps while it moves."""
 _ADDED = frozenset({"azimuth", "elevation", "roll"})
 
 
@@ -187,6 +190,8 @@ class _Stream:
             if self._in_3d:
                 effort = "interactive" if moving else "full"
                 return RenderThreeD(view=self._view, turn=msgspec.convert(move, Turn), effort=effort, **fields)
+            if moving and wanted.size is not None:
+                fields["size"] = _smaller(*wanted.size)
             return RenderSlice(view=self._view, move=msgspec.convert(move, SliceMove), overlay=wanted.overlay, **fields)
         except msgspec.ValidationError as error:
             raise InvalidRequest(str(error), parameter="message") from error
@@ -196,6 +201,12 @@ class _Stream:
 
     async def _tell(self, error: MicrotomeError) -> None:
         await self._socket.send_text(encoded({"kind": "error", "message": error.message}).decode())
+
+
+def _smaller(width: int, height: int) -> tuple[int, int]:
+    """The size of a picture that moves: the same proportions, half of the pixels each way where that is enough."""
+    share = min(1.0, max(0.5, _MOVING_SIDE / max(1, min(width, height))))
+    return round(width * share), round(height * share)
 
 
 def _added(name: str, before: Any, value: Any) -> Any:

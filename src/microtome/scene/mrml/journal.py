@@ -116,7 +116,7 @@ class Journal:
         self._add_displays(change)
         if told:
             self._tell(told)
-        if not self._replaying and (matters or any(not _is_view(each.node) for each in change.before.values())):
+        if not self._replaying and (matters or any(not is_view(each.node) for each in change.before.values())):
             self._keep(change)
         self._share_again()
         return bool(told)
@@ -189,7 +189,7 @@ class Journal:
             node_id: str = node.GetID()
             known = self._known.get(node_id)
             if known is None or known.node is not node:
-                was = None if _is_view(node) and not _comes_along(node) else kept(node)
+                was = None if is_view(node) and not _comes_along(node) else kept(node)
                 known = Known(node, node.GetMTime(), was, self._observed(node, node_id))
             found[node_id] = known
         return found
@@ -220,14 +220,14 @@ class Journal:
             if node_id not in old or old[node_id].node is not known.node:
                 told.append(("added", known.node))
                 change.added.append(known.node)
-                matters = matters or not _is_view(known.node)
+                matters = matters or not is_view(known.node)
         for node_id, known in old.items():
             if node_id not in self._known or self._known[node_id].node is not known.node:
                 told.append(("removed", known.node))
                 for tag in known.tags:
                     known.node.RemoveObserver(tag)
                 change.removed.append(known.node)
-                matters = matters or not _is_view(known.node)
+                matters = matters or not is_view(known.node)
         return matters
 
     def _compare(self, change: Change, node_id: str, known: Known) -> None:
@@ -302,7 +302,8 @@ class Journal:
             listener()
 
 
-def _is_view(node: Any) -> bool:
+def is_view(node: Any) -> bool:
+    """Whether a node is a view, or a part of one that the application keeps up."""
     if node.IsA("vtkMRMLModelNode"):  # slices are surfaces in 3D, too
         return bool(slicer.vtkMRMLSliceLogic.IsSliceModelNode(node))
     if node.IsA("vtkMRMLLinearTransformNode"):  # which a transform puts there

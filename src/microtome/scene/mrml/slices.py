@@ -42,6 +42,7 @@ PRESETS = {
 }
 """Window and level for a kind of tissue, in the units of the modality (HU, Bq/ml)."""
 _RIGID = 1e-3
+_FARTHEST = 1e6
 
 
 def render_slice(application: Application, call: RenderSlice) -> Later | Picture:
@@ -58,7 +59,7 @@ def render_slice(application: Application, call: RenderSlice) -> Later | Picture
         # Most pictures: nothing of the scene has to move for them.
         geometry = geometry_of(node, size)
         if call.move.offset is not None:
-            geometry = geometry.at(_finite(call.move.offset, "offset"))
+            geometry = geometry.at(_place(call.move.offset, "offset"))
         return _picture(application, view, geometry, call)
     before = None if call.keep else _state(node)
     try:
@@ -162,7 +163,7 @@ def move(application: Application, view: str, change: SliceMove) -> None:
             share = min(max(_finite(change.scroll_to, "scrollTo"), 0.0), 1.0)
             logic.SetSliceOffset(bounds[0] + share * (bounds[1] - bounds[0]))
     if change.offset is not None:
-        logic.SetSliceOffset(_finite(change.offset, "offset"))
+        logic.SetSliceOffset(_place(change.offset, "offset"))
     if change.copy_from is not None:
         source = application.slice_logics[slice_name(application, change.copy_from)].GetSliceNode()
         node.GetSliceToRAS().DeepCopy(source.GetSliceToRAS())
@@ -184,7 +185,7 @@ def move(application: Application, view: str, change: SliceMove) -> None:
     if change.fit:
         fit(application, view)
     if change.center is not None:
-        node.JumpSliceByCentering(*(_finite(each, "center") for each in change.center))
+        node.JumpSliceByCentering(*(_place(each, "center") for each in change.center))
     if change.field_of_view is not None:
         width = _finite(change.field_of_view, "field_of_view")
         if not 1e-3 <= width <= 1e5:
@@ -252,7 +253,7 @@ def _bounds(application: Application, view: str) -> tuple[float, float] | None:
 
 
 def _turn(node: Any, numbers: tuple[float, ...]) -> None:
-    if len(numbers) != 16 or not all(np.isfinite(numbers)):
+    if len(numbers) != 16 or not all(abs(number) <= _FARTHEST for number in numbers):  # NaN is not
         raise InvalidRequest("slice_to_ras is 16 numbers, row by row", parameter="slice_to_ras")
     matrix = np.array(numbers, float).reshape(4, 4)
     turn = matrix[:3, :3]
@@ -316,6 +317,13 @@ def _colors(application: Application, name: str) -> str:
 def _share(value: float, parameter: str) -> float:
     if not 0 <= value <= 1:
         raise InvalidRequest(f"{parameter} is 0 to 1", parameter=parameter)
+    return value
+
+
+def _place(value: float, parameter: str) -> float:
+    """Millimetres within which there are bodies: VTK ends its process over some that are larger."""
+    if not abs(value) <= _FARTHEST:  # NaN is not
+        raise InvalidRequest(f"{parameter} is at most {_FARTHEST:.0f} mm away", parameter=parameter)
     return value
 
 

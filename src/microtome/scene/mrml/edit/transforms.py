@@ -20,6 +20,7 @@ from microtome.scene.calls.edit import (
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.arrays import matrix_of, vtk_math, vtk_matrix
 from microtome.scene.mrml.edit.values import channels, hexadecimal, matrix, name_of, node_of, share
+from microtome.scene.mrml.journal import is_view
 from microtome.scene.mrml.kept import detach
 from microtome.scene.mrml.shown import nodes_of
 
@@ -48,7 +49,7 @@ def create_transform(application: Application, call: CreateTransform) -> Transfo
 
 def put_transform(application: Application, call: PutTransform) -> Transform:
     """Another matrix."""
-    node = node_of(application, call.id, _CLASS, "transform")
+    node = _theirs(node_of(application, call.id, _CLASS, "transform"))
     if not node.IsLinear():
         raise InvalidRequest("The transform is bent: it has no matrix", parameter="id")
     node.SetMatrixTransformToParent(vtk_matrix(matrix(call.matrix)))
@@ -91,12 +92,12 @@ def remove_node(application: Application, call: RemoveNode) -> None:
     node = node_of(application, call.id, "vtkMRMLNode", "node")
     if node.GetSingletonTag():
         raise InvalidRequest("This node belongs to the application and stays", parameter="id")
-    application.scene.RemoveNode(node)
+    application.scene.RemoveNode(_theirs(node))
 
 
 def harden_transform(application: Application, call: HardenTransform) -> Node:
     """Apply the transforms above it to its data."""
-    node = node_of(application, call.id, "vtkMRMLTransformableNode", "node")
+    node = _theirs(node_of(application, call.id, "vtkMRMLTransformableNode", "node"))
     if node.GetParentTransformNode() is not None:
         detach(node)
         if not node.HardenTransform():
@@ -104,8 +105,15 @@ def harden_transform(application: Application, call: HardenTransform) -> Node:
     return _node(node)
 
 
+def _theirs(node: Any) -> Any:
+    """The node, if it is no part of a view: VTK ends its process over slices that somebody else has moved."""
+    if is_view(node):
+        raise InvalidRequest("This node belongs to a view, which keeps it up itself", parameter="id")
+    return node
+
+
 def _put_under(application: Application, node: Any, transform_id: str) -> None:
-    if not node.IsA("vtkMRMLTransformableNode"):
+    if not _theirs(node).IsA("vtkMRMLTransformableNode"):
         raise InvalidRequest("This node has no place in space", parameter="transform")
     above = node_of(application, transform_id, _CLASS, "transform") if transform_id else None
     parent = above
