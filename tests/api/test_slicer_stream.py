@@ -185,3 +185,11 @@ def test_a_view_that_is_not_there_is_told(client: Client) -> None:
         told = next_of(socket)
         assert not isinstance(told, Shown)
         assert "Blue" in told["message"]
+
+
+def test_a_size_beyond_limits_is_told_before_anything_is_drawn(client: Client) -> None:
+    with stream(client) as socket:
+        send(socket, offset=-10.0, size=(5000, 5000))
+        told = next_of(socket)
+        assert not isinstance(told, Shown)
+        assert "4096" in told["message"]

@@ -25,6 +25,7 @@ from microtome.errors import InvalidRequest, MicrotomeError
 from microtome.scene.calls.base import Call, Picture
 from microtome.scene.calls.slices import GetSlice, RenderSlice, SliceMove
 from microtome.scene.calls.threed import GetCamera, RenderThreeD, Turn
+from microtome.scene.slices.picture import check_size
 
 _THREE_D = re.compile(r"3d(-.+)?", re.IGNORECASE)
 STILL_SECONDS = 0.15
@@ -191,7 +192,7 @@ class _Stream:
                 effort = "interactive" if moving else "full"
                 return RenderThreeD(view=self._view, turn=msgspec.convert(move, Turn), effort=effort, **fields)
             if moving and wanted.size is not None:
-                fields["size"] = _smaller(*wanted.size)
+                fields["size"] = _smaller(*check_size(*wanted.size))
             return RenderSlice(view=self._view, move=msgspec.convert(move, SliceMove), overlay=wanted.overlay, **fields)
         except msgspec.ValidationError as error:
             raise InvalidRequest(str(error), parameter="message") from error

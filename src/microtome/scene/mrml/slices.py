@@ -24,6 +24,7 @@ from microtome.scene.calls.slices import (
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.arrays import matrix_of, volume_of, vtk_matrix
 from microtome.scene.mrml.shown import Snapshot, geometry_of
+from microtome.scene.mrml.values import FARTHEST, finite, place, share
 from microtome.scene.mrml.views import slice_name
 from microtome.scene.slices.geometry import SliceGeometry, along, orientation_of
 from microtome.scene.slices.overlay import KINDS
@@ -42,7 +43,6 @@ PRESETS = {
 }
 """Window and level for a kind of tissue, in the units of the modality (HU, Bq/ml)."""
 _RIGID = 1e-3
-_FARTHEST = 1e6
 
 
 def render_slice(application: Application, call: RenderSlice) -> Later | Picture:
@@ -59,7 +59,7 @@ def render_slice(application: Application, call: RenderSlice) -> Later | Picture
         # Most pictures: nothing of the scene has to move for them.
         geometry = geometry_of(node, size)
         if call.move.offset is not None:
-            geometry = geometry.at(_place(call.move.offset, "offset"))
+            geometry = geometry.at(place(call.move.offset, "offset"))
         return _picture(application, view, geometry, call)
     before = None if call.keep else _state(node)
     try:
@@ -105,9 +105,9 @@ def set_layers(application: Application, call: SetLayers) -> SliceInfo:
             if node_id is not None:
                 getattr(composite, f"Set{layer}VolumeID")(node_id or None)
         if call.foreground_opacity is not None:
-            composite.SetForegroundOpacity(_share(call.foreground_opacity, "foreground_opacity"))
+            composite.SetForegroundOpacity(share(call.foreground_opacity, "foreground_opacity"))
         if call.label_opacity is not None:
-            composite.SetLabelOpacity(_share(call.label_opacity, "label_opacity"))
+            composite.SetLabelOpacity(share(call.label_opacity, "label_opacity"))
         if call.label_outline is not None:
             application.slice_logics[view].GetSliceNode().SetUseLabelOutline(call.label_outline)
     application.revision += 1
@@ -136,15 +136,15 @@ def set_display(application: Application, call: SetDisplay) -> Display:
         display.SetAutoWindowLevel(call.automatic)
     if call.window is not None or call.level is not None:
         display.SetAutoWindowLevel(0)
-        window = display.GetWindow() if call.window is None else _finite(call.window, "window")
-        display.SetWindowLevel(window, display.GetLevel() if call.level is None else _finite(call.level, "level"))
+        window = display.GetWindow() if call.window is None else finite(call.window, "window")
+        display.SetWindowLevel(window, display.GetLevel() if call.level is None else finite(call.level, "level"))
     if call.threshold is not None:
         display.SetAutoThreshold(0)
         display.SetApplyThreshold(len(call.threshold) == 2)
         if call.threshold:
             if len(call.threshold) != 2:
                 raise InvalidRequest("A threshold is two numbers, or none", parameter="threshold")
-            display.SetThreshold(*(_finite(each, "threshold") for each in call.threshold))
+            display.SetThreshold(*(finite(each, "threshold") for each in call.threshold))
     if call.interpolate is not None:
         display.SetInterpolate(call.interpolate)
     if call.colors is not None:
@@ -160,10 +160,10 @@ def move(application: Application, view: str, change: SliceMove) -> None:
     if change.scroll_to is not None:
         bounds = _bounds(application, view)
         if bounds is not None:
-            share = min(max(_finite(change.scroll_to, "scrollTo"), 0.0), 1.0)
-            logic.SetSliceOffset(bounds[0] + share * (bounds[1] - bounds[0]))
+            along_stack = min(max(finite(change.scroll_to, "scrollTo"), 0.0), 1.0)
+            logic.SetSliceOffset(bounds[0] + along_stack * (bounds[1] - bounds[0]))
     if change.offset is not None:
-        logic.SetSliceOffset(_place(change.offset, "offset"))
+        logic.SetSliceOffset(place(change.offset, "offset"))
     if change.copy_from is not None:
         source = application.slice_logics[slice_name(application, change.copy_from)].GetSliceNode()
         node.GetSliceToRAS().DeepCopy(source.GetSliceToRAS())
@@ -185,9 +185,9 @@ def move(application: Application, view: str, change: SliceMove) -> None:
     if change.fit:
         fit(application, view)
     if change.center is not None:
-        node.JumpSliceByCentering(*(_place(each, "center") for each in change.center))
+        node.JumpSliceByCentering(*(place(each, "center") for each in change.center))
     if change.field_of_view is not None:
-        width = _finite(change.field_of_view, "field_of_view")
+        width = finite(change.field_of_view, "field_of_view")
         if not 1e-3 <= width <= 1e5:
             raise InvalidRequest("A field of view is 0.001 to 100000 mm wide", parameter="field_of_view")
         columns, rows, _ = node.GetDimensions()
@@ -253,7 +253,7 @@ def _bounds(application: Application, view: str) -> tuple[float, float] | None:
 
 
 def _turn(node: Any, numbers: tuple[float, ...]) -> None:
-    if len(numbers) != 16 or not all(abs(number) <= _FARTHEST for number in numbers):  # NaN is not
+    if len(numbers) != 16 or not all(abs(number) <= FARTHEST for number in numbers):  # NaN is not
         raise InvalidRequest("slice_to_ras is 16 numbers, row by row", parameter="slice_to_ras")
     matrix = np.array(numbers, float).reshape(4, 4)
     turn = matrix[:3, :3]
@@ -312,22 +312,3 @@ def _colors(application: Application, name: str) -> str:
     if found is None or not found.IsA("vtkMRMLColorNode"):
         raise NotFound("colour table", name[:100])
     return str(found.GetID())
-
-
-def _share(value: float, parameter: str) -> float:
-    if not 0 <= value <= 1:
-        raise InvalidRequest(f"{parameter} is 0 to 1", parameter=parameter)
-    return value
-
-
-def _place(value: float, parameter: str) -> float:
-    """Millimetres within which there are bodies: VTK ends its process over some that are larger."""
-    if not abs(value) <= _FARTHEST:  # NaN is not
-        raise InvalidRequest(f"{parameter} is at most {_FARTHEST:.0f} mm away", parameter=parameter)
-    return value
-
-
-def _finite(value: float, parameter: str) -> float:
-    if not np.isfinite(value):
-        raise InvalidRequest(f"{parameter} is no number", parameter=parameter)
-    return value

@@ -8,8 +8,8 @@ from typing import Any
 from microtome.errors import InvalidRequest, LimitExceeded
 from microtome.scene.calls.edit import CreateMarkup, GetMarkup, ListMarkups, Markup, UpdateMarkup
 from microtome.scene.mrml.application import Application
-from microtome.scene.mrml.edit.values import channels, hexadecimal, name_of, node_of, position
 from microtome.scene.mrml.shown import nodes_of
+from microtome.scene.mrml.values import channels, hexadecimal, name_of, node_of, position
 
 MAX_POINTS = 10_000
 MAX_CURVE = 2000

@@ -21,11 +21,11 @@ from microtome.scene.calls.edit import (
 )
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.arrays import labelmap_of, to_world, volume_of
-from microtome.scene.mrml.edit.values import channels, hexadecimal, name_of, node_of, share
 from microtome.scene.mrml.kept import detach
 from microtome.scene.mrml.segmentations import LABELMAP, segment_ids, surfaces_of
 from microtome.scene.mrml.shown import nodes_of
 from microtome.scene.mrml.slices import volume_node
+from microtome.scene.mrml.values import channels, hexadecimal, name_of, node_of, share
 from microtome.scene.slices.sampler import Volume, at
 
 _CLASS = "vtkMRMLSegmentationNode"

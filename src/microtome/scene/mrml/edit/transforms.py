@@ -19,10 +19,10 @@ from microtome.scene.calls.edit import (
 )
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.arrays import matrix_of, vtk_math, vtk_matrix
-from microtome.scene.mrml.edit.values import channels, hexadecimal, matrix, name_of, node_of, share
 from microtome.scene.mrml.journal import is_view
 from microtome.scene.mrml.kept import detach
 from microtome.scene.mrml.shown import nodes_of
+from microtome.scene.mrml.values import channels, hexadecimal, matrix, name_of, node_of, share
 
 _CLASS = "vtkMRMLTransformNode"
 

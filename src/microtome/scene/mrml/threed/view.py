@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import Any
 
 import numpy as np
@@ -25,16 +24,14 @@ from microtome.scene.calls.threed import (
 from microtome.scene.gl import HELP, find_renderer
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.library import slicer
-from microtome.scene.mrml.shown import color
 from microtome.scene.mrml.threed import rendering
 from microtome.scene.mrml.threed.gltf import exported
 from microtome.scene.mrml.threed.window import DEFAULT_SIZE, Window
+from microtome.scene.mrml.values import FARTHEST, channels, hexadecimal
 from microtome.scene.mrml.views import threed_name, threed_node
 from microtome.scene.slices.picture import check_format, check_size, encoded
 
 _AXES = {"r": "Right", "l": "Left", "s": "Superior", "i": "Inferior", "a": "Anterior", "p": "Posterior"}
-_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
-_FARTHEST = 1e6
 
 
 def window_of(application: Application, node: Any) -> Window:
@@ -98,7 +95,7 @@ def set_threed_view(application: Application, call: SetThreeDView) -> ThreeDView
     if call.parallel is not None:
         node.SetRenderMode(slicer.vtkMRMLViewNode.Orthographic if call.parallel else slicer.vtkMRMLViewNode.Perspective)
     if call.background is not None:
-        lower, upper = (_channels(each) for each in call.background)
+        lower, upper = (channels(each, "background") for each in call.background)
         node.SetBackgroundColor(*lower)
         node.SetBackgroundColor2(*upper)
     if call.size is not None:
@@ -113,7 +110,7 @@ def get_threed_view(application: Application, call: GetThreeDView) -> ThreeDView
         view=threed_name(node),
         box=bool(node.GetBoxVisible()),
         axis_labels=bool(node.GetAxisLabelsVisible()),
-        background=(_hex(node.GetBackgroundColor()), _hex(node.GetBackgroundColor2())),
+        background=(hexadecimal(node.GetBackgroundColor()), hexadecimal(node.GetBackgroundColor2())),
         parallel=node.GetRenderMode() == slicer.vtkMRMLViewNode.Orthographic,
         size=_size(application, node),
         renderer="" if renderer is None else renderer.name,
@@ -142,7 +139,7 @@ def turn(application: Application, window: Window, change: Turn) -> None:
     _turned(application, window, node, change)
     after = _camera(node)
     numbers = (*after.position, *after.focal_point, *after.view_up, after.parallel_scale or 0.0)
-    if not all(abs(number) <= _FARTHEST for number in numbers):  # NaN is not
+    if not all(abs(number) <= FARTHEST for number in numbers):  # NaN is not
         _place(node, before)
         raise InvalidRequest("The camera would be out of all bounds", parameter="camera")
 
@@ -209,7 +206,7 @@ def _camera(node: Any) -> Camera:
 
 def _place(node: Any, camera: Camera) -> None:
     numbers = (*camera.position, *camera.focal_point, *camera.view_up, camera.view_angle)
-    if not all(abs(_finite(number)) <= _FARTHEST for number in numbers) or not 0.1 <= camera.view_angle <= 170:
+    if not all(abs(_finite(number)) <= FARTHEST for number in numbers) or not 0.1 <= camera.view_angle <= 170:
         raise InvalidRequest("The camera is out of all bounds", parameter="camera")
     forward = np.subtract(camera.focal_point, camera.position)
     if np.linalg.norm(np.cross(forward, camera.view_up)) < 1e-9:
@@ -255,16 +252,6 @@ def _opaque(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Any:
     picture = np.full((*pixels.shape[:2], 4), 255, np.uint8)
     picture[..., :3] = pixels
     return picture
-
-
-def _hex(channels: Any) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color(channels))
-
-
-def _channels(text: str) -> tuple[float, ...]:
-    if not _COLOR.fullmatch(text):
-        raise InvalidRequest("A colour is #rrggbb", parameter="background")
-    return tuple(int(text[place : place + 2], 16) / 255 for place in (1, 3, 5))
 
 
 def _finite(value: float) -> float:

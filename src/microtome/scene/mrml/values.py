@@ -15,7 +15,8 @@ from microtome.scene.slices.geometry import Matrix
 
 MAX_NAME = 500
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
-_FARTHEST = 1e6
+FARTHEST = 1e6
+"""Millimetres within which there are bodies: VTK ends its process over some places that are farther."""
 
 
 def node_of(application: Application, node_id: str, class_name: str, what: str) -> Any:
@@ -26,10 +27,10 @@ def node_of(application: Application, node_id: str, class_name: str, what: str) 
     return found
 
 
-def channels(text: str) -> tuple[float, float, float]:
+def channels(text: str, parameter: str = "color") -> tuple[float, float, float]:
     """``#rrggbb`` as three numbers from 0 to 1. Raises InvalidRequest."""
     if not _COLOR.fullmatch(text):
-        raise InvalidRequest("A colour is #rrggbb", parameter="color")
+        raise InvalidRequest("A colour is #rrggbb", parameter=parameter)
     red, green, blue = (int(text[place : place + 2], 16) / 255 for place in (1, 3, 5))
     return red, green, blue
 
@@ -53,16 +54,30 @@ def share(value: float, parameter: str) -> float:
     return value
 
 
+def finite(value: float, parameter: str) -> float:
+    """A number that is one. Raises InvalidRequest."""
+    if not np.isfinite(value):
+        raise InvalidRequest(f"{parameter} is no number", parameter=parameter)
+    return value
+
+
+def place(value: float, parameter: str) -> float:
+    """A coordinate (mm) within reason. Raises InvalidRequest."""
+    if not abs(value) <= FARTHEST:  # NaN is not
+        raise InvalidRequest(f"{parameter} is at most {FARTHEST:.0f} mm away", parameter=parameter)
+    return value
+
+
 def position(point: Sequence[float]) -> tuple[float, float, float]:
     """A point in RAS (mm) within reason. Raises InvalidRequest."""
-    if not all(abs(each) <= _FARTHEST for each in point):  # NaN is not
+    if not all(abs(each) <= FARTHEST for each in point):  # NaN is not
         raise InvalidRequest("A point is three numbers of mm", parameter="points")
     return float(point[0]), float(point[1]), float(point[2])
 
 
 def matrix(numbers: Sequence[float]) -> Matrix:
     """16 numbers, row by row, that can be undone (4 x 4). Raises InvalidRequest."""
-    if len(numbers) != 16 or not all(abs(each) <= _FARTHEST for each in numbers):
+    if len(numbers) != 16 or not all(abs(each) <= FARTHEST for each in numbers):
         raise InvalidRequest("A matrix is 16 numbers, row by row", parameter="matrix")
     found = np.array(numbers, np.float64).reshape(4, 4)
     if tuple(found[3]) != (0, 0, 0, 1) or abs(float(np.linalg.det(found[:3, :3]))) < 1e-12:
