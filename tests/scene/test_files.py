@@ -250,6 +250,22 @@ def test_a_bundle_and_back(application: Any, tmp_path: Path, counting: np.ndarra
     assert application.scene.GetNumberOfNodes() <= before
 
 
+@pytest.mark.parametrize("letter", ["x", "山"])
+def test_nodes_of_one_long_name_have_files_of_their_own(
+    application: Any, tmp_path: Path, counting: np.ndarray[Any, Any], letter: str
+) -> None:
+    from microtome.scene.mrml.files.bundle import save_scene
+
+    nodes = [*load(application, volume(tmp_path / "a.nrrd", counting)), *load(application, tmp_path / "a.nrrd")]
+    for node in nodes:
+        node.SetName(letter * 500)
+        assert save(application, node, ".nrrd").stat().st_size > 100
+    with zipfile.ZipFile(at_once(save_scene(application, SaveScene())).path) as bundle:
+        assert sum(name.endswith(".nrrd") for name in bundle.namelist()) == 2
+    with pytest.raises(InvalidRequest, match="no name of a file"):
+        save(application, nodes[0], letter * 256 + ".nrrd")
+
+
 @pytest.mark.parametrize(
     "name", ["../out.mrml", "/tmp/out.mrml", "a/../../out.mrml", "a\\..\\..\\out.mrml", "C:\\out.mrml", "C:/out.mrml"]
 )

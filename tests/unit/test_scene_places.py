@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from microtome.errors import Forbidden, InvalidRequest, NotFound
+from microtome.errors import CorruptData, Forbidden, InvalidRequest, NotFound
 from microtome.scene import places
 
 
@@ -80,3 +80,14 @@ def test_endings() -> None:
     assert places.stem(".nrrd") == ".nrrd"
     assert places.ending_of("A.MRK.JSON") == ".mrk.json"
     assert places.ending_of("a") == ""
+
+
+def test_names_that_no_file_can_have(root: Path) -> None:
+    for path in ("in/" + "x" * 256, str(root / ("山" * 86) / "a.nrrd")):
+        for find in (places.existing, places.writable):
+            with pytest.raises(InvalidRequest):
+                find(path, [root])
+    with pytest.raises(CorruptData):
+        places.beside(root / "in" / "a.nhdr", "x" * 256, [root])
+    with pytest.raises(NotFound):
+        places.existing("in/" + "x" * 255, [root])

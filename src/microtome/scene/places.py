@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from microtome.errors import Forbidden, InvalidRequest, NotFound
+from microtome.errors import CorruptData, Forbidden, InvalidRequest, NotFound
 
 OUTSIDE = "Files of the server are read and written only inside its data folders"
 MAX_PATH = 4096
+MAX_NAME = 255
+"""Bytes of the name of a file or folder, as file systems have it."""
 
 
 def existing(path: str, roots: Iterable[str | Path]) -> Path:
@@ -55,6 +57,8 @@ def _candidates(path: str, folders: list[Path]) -> list[Path]:
         if "\0" in path:
             raise InvalidRequest("This is no path of a file", parameter="path")
     given = Path(path)
+    if _has_long_part(given):
+        raise InvalidRequest("This is no path of a file", parameter="path")
     try:
         return [given.resolve()] if given.is_absolute() else [(folder / given).resolve() for folder in folders]
     except (OSError, RuntimeError) as error:  # a circle of links
@@ -66,14 +70,23 @@ def _within(path: Path, folders: list[Path]) -> bool:
 
 
 def beside(path: Path, name: str, roots: Iterable[str | Path]) -> Path:
-    """The file that a header calls ``name``, in the folder of the header or below it. Raises Forbidden."""
+    """The file that a header calls ``name``, in the folder of the header or below it.
+
+    Raises Forbidden; CorruptData for a name that no file can have.
+    """
     given = Path(name)
     if not name or "\0" in name or "\\" in name or given.is_absolute() or ".." in given.parts:
         raise Forbidden("The header names a file outside of its own folder")
+    if _has_long_part(given):
+        raise CorruptData(f"The header names a file with more than {MAX_NAME} bytes in its name")
     found = (path.parent / given).resolve()
     if not _within(found, [Path(root).resolve() for root in roots]):
         raise Forbidden("The header names a file outside of its own folder")
     return found
+
+
+def _has_long_part(path: Path) -> bool:
+    return any(len(part.encode(errors="surrogateescape")) > MAX_NAME for part in path.parts)
 
 
 def remove(path: str) -> None:

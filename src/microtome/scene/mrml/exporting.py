@@ -16,6 +16,7 @@ from microtome.scene.calls.contents import Export
 from microtome.scene.mrml.application import Application
 
 NRRD = "application/octet-stream"
+_LONGEST = 100
 
 
 def version(application: Application, node: Any, *more: object) -> str:
@@ -30,9 +31,9 @@ def version(application: Application, node: Any, *more: object) -> str:
 
 
 def file_name(name: str, ending: str) -> str:
-    """A name that is safe everywhere."""
+    """A name of a file that is safe everywhere, from a name of a node: at most ``_LONGEST`` bytes, and the ending."""
     safe = "".join(letter if letter.isalnum() or letter in " ._-()" else "_" for letter in name).strip(". ")
-    return f"{safe[:100] or 'node'}{ending}"
+    return f"{safe.encode(errors='ignore')[:_LONGEST].decode(errors='ignore') or 'node'}{ending}"
 
 
 def written(

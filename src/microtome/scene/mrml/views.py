@@ -40,15 +40,16 @@ def threed_node(application: Application, name: str) -> Any:
 
 def threed_name(node: Any) -> str:
     """What clients call a 3D view: ``3D`` the first, ``3D-2`` the next."""
-    layout_name = node.GetLayoutName()
-    return "3D" if layout_name == "1" else f"3D-{layout_name}"
+    return _threed_name(node.GetLayoutName())
 
 
 def public_name(place: Place) -> str:
     """What clients call a view of a layout."""
-    if place.kind == "3D":
-        return "3D" if place.name == "1" else f"3D-{place.name}"
-    return place.name
+    return _threed_name(place.name) if place.kind == "3D" else place.name
+
+
+def _threed_name(name: str) -> str:
+    return "3D" if name == "1" else f"3D-{name}"
 
 
 def make(application: Application, place: Place) -> None:

@@ -18,7 +18,7 @@ from microtome.scene.calls.files import SaveNode
 from microtome.scene.images import writing
 from microtome.scene.images.packing import pack_gzip, pack_nrrd
 from microtome.scene.meshes import glb
-from microtome.scene.mrml import volumes
+from microtome.scene.mrml import exporting, volumes
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.library import slicer
 from microtome.scene.mrml.meshes import mesh_of
@@ -97,7 +97,9 @@ def destination(application: Application, path: str | None, file_name: str, name
         return places.writable(path, application.options.roots)
     file_name = Path(file_name.replace("\0", "").replace("\\", "/")).name if file_name else ""
     if file_name.startswith("."):
-        file_name = "".join(letter if letter.isalnum() or letter in " ._-()" else "_" for letter in name) + file_name
+        file_name = exporting.file_name(name, file_name)
+    if len(file_name.encode()) > places.MAX_NAME:
+        raise InvalidRequest("This is no name of a file", parameter="filename")
     return Path(tempfile.mkdtemp(dir=application.folder)) / (file_name or "node")
 
 

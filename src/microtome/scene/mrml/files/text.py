@@ -145,7 +145,7 @@ def _unique(name: str, ending: str, taken: set[str]) -> str:
     found, number = file_name(name, ending), 0
     while found in taken:
         number += 1
-        found = file_name(f"{name}_{number}", ending)
+        found = file_name(name, f"_{number}{ending}")
     taken.add(found)
     return found
 
