@@ -173,6 +173,21 @@ def test_transforms_are_applied_to_what_is_written(application: Any, tmp_path: P
     assert application.scene.GetNumberOfNodes() == count + 2  # the model that was loaded, and its display
 
 
+@pytest.mark.parametrize("ending", [".h5", ".tfm", ".txt", ".mat"])
+def test_transforms_of_every_kind(application: Any, tmp_path: Path, ending: str) -> None:
+    from microtome.scene.mrml.arrays import matrix_of
+
+    (tmp_path / "t.tfm").write_text(
+        "#Insight Transform File V1.0\nTransform: AffineTransform_double_3_3\n"
+        "Parameters: 0 1 0 -1 0 0 0 0 1 10 20 30\nFixedParameters: 0 0 0\n"
+    )
+    (transform,) = load(application, tmp_path / "t.tfm")
+    (again,) = load(application, save(application, transform, f"a{ending}"), "TransformFile")
+    before, after = (matrix_of(each.GetMatrixTransformToParent()) for each in (transform, again))
+    assert np.allclose(before, after)
+    assert not np.allclose(before, np.eye(4))
+
+
 def test_segments_of_a_labelmap(application: Any, tmp_path: Path) -> None:
     labels = np.zeros((4, 5, 6), np.uint8)
     labels[1:3, 1:3, 1:3] = 1

@@ -19,6 +19,7 @@ from microtome.scene.images import Limits, check_image, describe
 from microtome.scene.images.packing import unpack_nrrd
 from microtome.scene.meshes import ply
 from microtome.scene.mrml.files.schema import check_markups
+from microtome.scene.mrml.files.transforms import check_transform
 from microtome.scene.places import ending_of
 
 MAX_TEXT = 64 << 20
@@ -37,6 +38,7 @@ _TEXTS = {
     *(".json", ".mrk.json", ".vp.json", ".vp", ".fcsv", ".acsv", ".ctbl", ".cxml", ".txt", ".csv", ".schema.csv"),
     *(".tsv", ".xml", ".html", ".htm", ".md", ".tfm", ".mat"),
 }
+_TRANSFORMS = {".tfm", ".txt", ".mat"}
 _PICTURE_HEAD = 1 << 20
 _MESHES = {".vtk", ".vtp", ".vtu", ".stl", ".ply", ".obj", ".glb", ".gltf"}
 _DEFLATED = 1100
@@ -139,40 +141,6 @@ def unpacked(path: Path, folder: Path, limits: Limits) -> Path:
     return into if unpack_nrrd(path, into, limits.voxels * _BYTES) else path
 
 
-def check_transform(path: Path, limits: Limits) -> None:
-    """Raises CorruptData, UnsupportedFormat, LimitExceeded."""
-    if describe(path):
-        check_image(path, limits)
-        return
-    if path.stat().st_size > MAX_TEXT * 8:
-        raise UnsupportedFormat("Transforms of more than 512 MiB are not read", feature="transform")
-    with path.open("rb") as file:
-        head = file.read(8)
-    if head == b"\x89HDF\r\n\x1a\n":
-        return
-    check_table(path)
-    if b"Transform:" not in path.read_bytes()[:4096]:
-        raise CorruptData(f"Failed to load node from file: {path.name}. It is no transform")
-    _check_grids(path.read_text("latin-1"))
-
-
-def _check_grids(text: str) -> None:
-    """Sizes of grids stand in FixedParameters, and memory is taken for them (ITK's BSplineTransform)."""
-    for part in text.split("Transform:")[1:]:
-        kind, _, rest = part.partition("\n")
-        if "BSpline" not in kind and "Displacement" not in kind:
-            continue
-        given = dict(line.split(":", 1) for line in rest.splitlines() if ":" in line)
-        parameters = len(given.get("Parameters", "").split())
-        try:
-            sizes = [float(word) for word in given.get("FixedParameters", "").split()[:3]]
-        except ValueError as error:
-            raise CorruptData("The transform tells sizes that are no numbers") from error
-        count = 3 * math.prod(sizes)
-        if not sizes or min(sizes) < 1 or count > parameters:
-            raise CorruptData(f"The transform promises {count:.0f} parameters and has {parameters}")
-
-
 def check_any(path: Path, limits: Limits) -> None:
     """What a scene names: whatever it is. Raises CorruptData, UnsupportedFormat, LimitExceeded."""
     ending = ending_of(path.name)
@@ -182,13 +150,13 @@ def check_any(path: Path, limits: Limits) -> None:
         raise UnsupportedFormat("Meshes that name files of their own (.vtm) are not read", feature=".vtm")
     elif ending in _MESHES:
         check_mesh(path)
-    elif ending in {".tfm", ".h5", ".txt", ".mat"} and b"Transform" in path.read_bytes()[:MAX_TEXT]:
+    elif ending == ".h5" or (ending in _TRANSFORMS and b"Transform" in path.read_bytes()):
         check_transform(path, limits)
     elif ending in {".png", ".jpg", ".jpeg"}:
         _check_picture(path, limits)
     elif ending in _TEXTS:
         check_json(path)
-    elif ending != ".h5":
+    else:
         raise UnsupportedFormat("Files of this kind are not read", feature=ending[:20])
 
 
