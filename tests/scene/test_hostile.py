@@ -333,3 +333,21 @@ def markups(**change: Any) -> bytes:
 def test_markups_are_what_their_schema_says(application: Any, tmp_path: Path, data: bytes) -> None:
     with pytest.raises(CorruptData):
         load(application, given(tmp_path, "x.mrk.json", data))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("x.fcsv", b"# columns = id,x,y,z\n" + b"1,1,2,3\n" * 10_001),
+        ("x.mrk.json", markups(controlPoints=[{"position": [1, 2, 3]}] * 10_001)),
+        ("x.mrk.json", json.dumps({"markups": [{"type": "Fiducial"}] * 1_001}).encode()),
+    ],
+)
+def test_markups_without_end(application: Any, tmp_path: Path, name: str, data: bytes) -> None:
+    with pytest.raises(LimitExceeded):
+        load(application, given(tmp_path, name, data))
+
+
+def test_points_of_markups_are_known_by_their_ending(application: Any, tmp_path: Path) -> None:
+    with pytest.raises(CorruptData, match=r"x\.txt"):
+        load(application, given(tmp_path, "x.txt", b"# columns = id,x,y,z\n1,1,2,3\n"), "MarkupsFile")

@@ -18,7 +18,7 @@ from microtome.pixels.headers import image_size
 from microtome.scene.images import Limits, check_image, describe
 from microtome.scene.images.packing import unpack_nrrd
 from microtome.scene.meshes import ply
-from microtome.scene.mrml.files.schema import check_markups
+from microtome.scene.mrml.files.schema import check_markups, check_points
 from microtome.scene.mrml.files.transforms import check_transform
 from microtome.scene.places import ending_of
 
@@ -101,8 +101,13 @@ def _check_xml(data: bytes) -> None:
 
 
 def check_json(path: Path) -> None:
-    """JSON that is JSON and not deep, or text of a bearable size. Raises CorruptData, UnsupportedFormat."""
+    """JSON that is JSON and not deep, or text of a bearable size.
+
+    Raises CorruptData, UnsupportedFormat, LimitExceeded.
+    """
     check_table(path)
+    if path.suffix.lower() == ".fcsv":
+        check_points(sum(not line.startswith(b"#") for line in path.read_bytes().splitlines()))
     if path.suffix.lower() == ".json":
         try:
             found: object = orjson.loads(path.read_bytes())

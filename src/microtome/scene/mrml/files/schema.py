@@ -9,7 +9,11 @@ from typing import Annotated, Any
 
 import msgspec
 
-from microtome.errors import CorruptData
+from microtome.errors import CorruptData, LimitExceeded
+from microtome.scene.mrml.values import MAX_POINTS
+
+MAX_MARKUPS = 1000
+"""Each becomes a node, which takes 2 ms."""
 
 _Three = tuple[float, float, float]
 _Nine = Annotated[tuple[float, ...], msgspec.Meta(min_length=9, max_length=9)]
@@ -102,9 +106,20 @@ class _Markup(msgspec.Struct, frozen=True):
 
 
 def check_markups(found: object) -> None:
-    """Raises CorruptData for JSON with ``markups`` that are none."""
+    """Raises CorruptData for JSON with ``markups`` that are none, LimitExceeded for too many of them."""
     if isinstance(found, dict) and "markups" in found:
         try:
-            msgspec.convert(found["markups"], list[_Markup])
+            markups = msgspec.convert(found["markups"], list[_Markup])
         except msgspec.ValidationError as error:
             raise CorruptData(f"These are no markups: {error}") from error
+        if len(markups) > MAX_MARKUPS:
+            raise LimitExceeded(
+                f"Of one file at most {MAX_MARKUPS} markups are read", limit="markups", value=len(markups)
+            )
+        check_points(sum(len(markup.controlPoints) for markup in markups))
+
+
+def check_points(count: int) -> None:
+    """Raises LimitExceeded."""
+    if count > MAX_POINTS:
+        raise LimitExceeded(f"Of one file at most {MAX_POINTS} points are read", limit="points", value=count)
