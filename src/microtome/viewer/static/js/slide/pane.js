@@ -72,6 +72,7 @@ export class Pane extends EventTarget {
       visibilityRatio: 0.25,
       preserveImageSizeOnResize: true,
       imageLoaderLimit: 8,
+      timeout: 120_000, // a server that is busy answers, late or with an error of its own
       maxTilesPerFrame: 8,
       maxImageCacheCount: 500,
       tileRetryMax: 1,
