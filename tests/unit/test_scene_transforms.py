@@ -16,7 +16,8 @@ from microtome.errors import CorruptData, UnsupportedFormat
 
 pytest.importorskip("h5py", reason="the scene is not installed: microtome[scene]")
 from microtome.scene.images import Limits
-from microtome.scene.mrml.files.transforms import MAX_LANDMARKS, check_transform
+from microtome.scene.mrml.files.before import MAX_TEXT, check_transform
+from microtome.scene.mrml.files.transforms import MAX_LANDMARKS
 
 h5py: Any = import_module("h5py")
 GRID = "BSplineTransform_double_3_3"
@@ -147,6 +148,14 @@ def test_text_that_itk_reads_otherwise(tmp_path: Path, text: str) -> None:
     path.write_text(text.format(grid=GRID, fixed=fixed, zeros="0 " * 360, many="1e5 " * 3))
     with pytest.raises((CorruptData, UnsupportedFormat)):
         check(path)
+
+
+@pytest.mark.parametrize(("name", "most"), [("a.tfm", MAX_TEXT), ("a.mat", MAX_TEXT), ("a.h5", MAX_TEXT * 8)])
+def test_files_that_are_too_large(tmp_path: Path, name: str, most: int) -> None:
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(most + 1)
+    with pytest.raises(UnsupportedFormat, match="MiB"):
+        check(tmp_path / name)
 
 
 def test_splines_of_too_many_landmarks(tmp_path: Path) -> None:

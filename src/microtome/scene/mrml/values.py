@@ -14,8 +14,6 @@ from microtome.scene.mrml.shown import color
 from microtome.scene.slices.geometry import Matrix
 
 MAX_NAME = 500
-MAX_POINTS = 10_000
-"""Of markups: each takes 13 kB and 20 us."""
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 FARTHEST = 1e6
 """Millimetres within which there are bodies: VTK ends its process over some places that are farther."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from microtome.errors import NotFound
+from microtome.errors import InvalidRequest, NotFound
 from microtome.scene.mrml.application import Application
 from microtome.scene.mrml.arrangement import Place
 from microtome.scene.mrml.arrays import nodes_of
 from microtome.scene.mrml.library import slicer
+from microtome.scene.mrml.values import channels
 
 _THREE_D = re.compile(r"3d(?:-(.+))?", re.IGNORECASE)
 _ORIENTATIONS = frozenset({"Axial", "Sagittal", "Coronal"})
-_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _GREY = (0.55, 0.55, 0.55)
 
 
@@ -117,7 +117,7 @@ def _group(place: Place) -> int:
 
 
 def _channels(text: str) -> tuple[float, float, float]:
-    if not _COLOR.fullmatch(text):
+    try:
+        return channels(text)
+    except InvalidRequest:
         return _GREY
-    red, green, blue = bytes.fromhex(text[1:])
-    return red / 255, green / 255, blue / 255

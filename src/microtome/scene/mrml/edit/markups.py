@@ -8,8 +8,9 @@ from typing import Any
 from microtome.errors import InvalidRequest, LimitExceeded
 from microtome.scene.calls.edit import CreateMarkup, GetMarkup, ListMarkups, Markup, UpdateMarkup
 from microtome.scene.mrml.application import Application
+from microtome.scene.mrml.files.schema import MAX_POINTS
 from microtome.scene.mrml.shown import nodes_of
-from microtome.scene.mrml.values import MAX_POINTS, channels, hexadecimal, name_of, node_of, position
+from microtome.scene.mrml.values import channels, hexadecimal, name_of, node_of, position
 
 MAX_CURVE = 2000
 """Points of a curve, which is drawn anew for each of them."""

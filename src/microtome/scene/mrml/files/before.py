@@ -19,7 +19,7 @@ from microtome.scene.images import Limits, check_image, describe
 from microtome.scene.images.packing import unpack_nrrd
 from microtome.scene.meshes import ply
 from microtome.scene.mrml.files.schema import check_markups, check_points
-from microtome.scene.mrml.files.transforms import check_transform
+from microtome.scene.mrml.files.transforms import check_stated
 from microtome.scene.places import ending_of
 
 MAX_TEXT = 64 << 20
@@ -144,6 +144,18 @@ def unpacked(path: Path, folder: Path, limits: Limits) -> Path:
     """
     into = folder / path.name
     return into if unpack_nrrd(path, into, limits.voxels * _BYTES) else path
+
+
+def check_transform(path: Path, limits: Limits) -> None:
+    """Raises CorruptData, UnsupportedFormat, LimitExceeded."""
+    if describe(path):
+        check_image(path, limits)
+        return
+    if path.stat().st_size > MAX_TEXT * 8:
+        raise UnsupportedFormat("Transforms of more than 512 MiB are not read", feature="transform")
+    if ending_of(path.name) != ".h5":
+        check_table(path)
+    check_stated(path)
 
 
 def check_any(path: Path, limits: Limits) -> None:

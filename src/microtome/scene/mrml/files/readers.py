@@ -24,9 +24,9 @@ from microtome.scene.mrml.files.before import (
     check_mesh,
     check_segmentation,
     check_table,
+    check_transform,
     unpacked,
 )
-from microtome.scene.mrml.files.transforms import check_transform
 from microtome.scene.mrml.library import slicer
 from microtome.scene.mrml.meshes import as_polydata
 from microtome.scene.places import ending_of

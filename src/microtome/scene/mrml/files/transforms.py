@@ -14,12 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microtome.errors import CorruptData, UnsupportedFormat
-from microtome.scene.images import Limits, check_image, describe
 from microtome.scene.places import ending_of
 
 h5py: Any = import_module("h5py")  # it has no types
 
-MAX_TRANSFORM = 512 << 20
 MAX_LANDMARKS = 250
 """Of a thin plate spline: MRML solves it in the scene's thread, in a time that grows with their third power."""
 _PARAMETERS = frozenset({"TransformParameters", "TranformParameters"})
@@ -41,13 +39,8 @@ class _Stated(NamedTuple):
     parameters: int
 
 
-def check_transform(path: Path, limits: Limits) -> None:
-    """Raises CorruptData, UnsupportedFormat, LimitExceeded."""
-    if describe(path):
-        check_image(path, limits)
-        return
-    if path.stat().st_size > MAX_TRANSFORM:
-        raise UnsupportedFormat("Transforms of more than 512 MiB are not read", feature="transform")
+def check_stated(path: Path) -> None:
+    """What the file says of its transforms is bearable, and in it. Raises CorruptData, UnsupportedFormat."""
     ending = ending_of(path.name)
     if h5py.is_hdf5(path) != (ending == ".h5"):
         raise CorruptData(f"Failed to load node from file: {path.name}. Its ending does not fit what is in it")
